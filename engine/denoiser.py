@@ -134,14 +134,6 @@ class Denoiser(Protocol):
     def memory(self, itemsize: int) -> MemoryCoefficients:
         """Return the activation memory that the model takes. A number of compute dtype has `itemsize` bytes."""
 
-    def want_text(self, width: int, pooled: int) -> None:
-        """Raise WrongConfig unless the model reads what the text pipeline makes.
-
-        Args:
-            width: columns of its text rows.
-            pooled: columns of its pooled vector.
-        """
-
     def times(self, sigmas: Float32) -> Float32:
         """Return the model's inputs for noise levels: float32 [S] of sigmas float32 [S]."""
 

@@ -241,6 +241,8 @@ def load_model(
     scheduler = components["scheduler"].config
     scheduler.want_architecture(schedulers_of(family)["scheduler"][1])  # the index may say another class than the file
     sigmas = SigmaConfig.read(scheduler) if scheduler.architecture == SCHEDULER else SigmaConfig()
+    if reader is not None:
+        family.want_text(components, *reader.widths(components, salon))
     denoiser = family.load(ops, components)
     defaults, draft = read_defaults(salon, denoiser.codec.granularity)
     vocabulary, taught, references = salon.mapping("vocabulary"), read_taught(salon), read_rule(salon)
@@ -252,8 +254,6 @@ def load_model(
     text = None if reader is None else reader.load(ops, components, salon, limits)
     if references is not None and references.text is not None and not isinstance(text, SeesPictures):
         salon.refuse("references.text", "none: its text pipeline shows no pictures", references.text.area)
-    if text is not None:
-        denoiser.want_text(*text.widths)
     files = shipped_files(salon)  # before they are read: one that is not there is refused by its name
     styles, pictured = load_styles(ops, path, salon, denoiser), None
     if adapter:

@@ -17,6 +17,7 @@ from .files.reading import open_file
 from .memory import free_memory, loading_bytes, want_memory, weight_bytes
 from .pipeline import want_components
 from .signatures import UNKNOWN, describe_file, describe_pipeline
+from .text.pipelines import reader_of
 
 
 @dataclass(frozen=True)
@@ -98,6 +99,8 @@ def survey(model: ModelPath, dtype: str | None = None, *, on_host: bool = True, 
         loading = loading_bytes(components)
         notes = _notes(components)
         want_components(checkpoint, read, family.UNREAD)
+        if (reader := reader_of(salon)) is not None:
+            family.want_text(components, *reader.widths(components, salon))
         if on_host:
             want_memory(model.path, components, _itemsize(compute), linear)
     except CheckpointError as error:

@@ -92,17 +92,6 @@ class UNet(PlainDenoiser):
             pixel=self.codec.pixel_bytes(itemsize),
         )
 
-    def want_text(self, width: int, pooled: int) -> None:
-        """See `Denoiser`."""
-        own = self.config
-        if own.cross_attention_dim != width:
-            expected = f"{width}, the width of the text encoders' states"
-            self.source.refuse("cross_attention_dim", expected, own.cross_attention_dim)
-        if own.pooled != pooled:
-            expected = f"{pooled} more than six times addition_time_embed_dim, as the text encoder's pooled vector says"
-            key = "projection_class_embeddings_input_dim"
-            self.source.refuse(key, expected, own.projection_class_embeddings_input_dim)
-
     def lora_map(self) -> LoraMap:
         """See `TakesLoras`."""
         return unet_lora.lora_map(self.config)
@@ -198,6 +187,19 @@ def parts_with_unet(
     if ZERO_SNR in file.tensors:
         settings["rescale_betas_zero_snr"] = True
     return parts_of(file, originals.unet(file, prefix), settings, whole=bool(prefix), text=text, vae=vae)
+
+
+def want_text(components: Mapping[str, Component], width: int, pooled: int) -> None:
+    """See `Family`."""
+    source = components["unet"].config
+    own = unet.UNetConfig.read(source)
+    if own.cross_attention_dim != width:
+        expected = f"{width}, the width of the text encoders' states"
+        source.refuse("cross_attention_dim", expected, own.cross_attention_dim)
+    if own.pooled != pooled:
+        expected = f"{pooled} more than six times addition_time_embed_dim, as the text encoder's pooled vector says"
+        key = "projection_class_embeddings_input_dim"
+        source.refuse(key, expected, own.projection_class_embeddings_input_dim)
 
 
 def load_unet(ops: Ops[Any, Any], components: Mapping[str, Component]) -> UNet:

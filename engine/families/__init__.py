@@ -11,6 +11,7 @@ To add a family is to add a module with
     def fits(checkpoint) -> bool                       # whether the folder is of this family
     def of_file(file) -> Mapping[str, Component]       # the components in a single file of this family
     def settings(checkpoint) -> Mapping[str, Any]      # what stands for salon.json in a folder without one
+    def want_text(components, width, pooled)           # refuses text encoders of another model, by the configs
     def load(ops, components) -> Denoiser              # see `engine/denoiser.py`
     def lora_map(checkpoint) -> LoraMap                # may be left out: the family takes no LoRAs
     REFERENCES: str                                    # may be left out; which models take references, in words
@@ -66,6 +67,18 @@ class Family(Protocol):
 
         Raises:
             CheckpointError: a config cannot be read.
+        """
+
+    def want_text(self, components: Mapping[str, Component], width: int, pooled: int) -> None:
+        """Check by the model's config that it reads what the text pipeline makes. No weight is read.
+
+        Args:
+            width: columns of the text pipeline's rows.
+            pooled: columns of its pooled vector.
+
+        Raises:
+            WrongConfig: the model reads text of other widths.
+            CheckpointError: its config cannot be read.
         """
 
     def load(self, ops: Ops[Any, Any], components: Mapping[str, Component]) -> Denoiser:

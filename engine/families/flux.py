@@ -108,12 +108,6 @@ class Flux(PlainDenoiser):
             pixel=self.codec.pixel_bytes(itemsize),
         )
 
-    def want_text(self, width: int, pooled: int) -> None:
-        """See `Denoiser`."""
-        for key, given in {"joint_attention_dim": width, "pooled_projection_dim": pooled}.items():
-            if getattr(self.config, key) != given:
-                self.source.refuse(key, f"{given}, the width of the text encoder", getattr(self.config, key))
-
     def layout(
         self, ops: Ops[Any, Any], samples: Sequence[Sample], adapters: AdapterTable | None = None
     ) -> flux.FluxLayout[Any]:
@@ -180,6 +174,15 @@ def settings(checkpoint: Checkpoint) -> Mapping[str, Any]:
 def lora_map(checkpoint: Checkpoint) -> LoraMap:
     """See `LoraRules`."""
     return flux_lora.lora_map(flux.FluxConfig.read(checkpoint.component("transformer").config))
+
+
+def want_text(components: Mapping[str, Component], width: int, pooled: int) -> None:
+    """See `Family`."""
+    source = components["transformer"].config
+    config = flux.FluxConfig.read(source)
+    for key, given in {"joint_attention_dim": width, "pooled_projection_dim": pooled}.items():
+        if getattr(config, key) != given:
+            source.refuse(key, f"{given}, the width of the text encoder", getattr(config, key))
 
 
 def load(ops: Ops[Any, Any], components: Mapping[str, Component]) -> Flux:

@@ -106,12 +106,6 @@ class Flux2(PlainDenoiser):
             pixel=self.codec.pixel_bytes(itemsize),
         )
 
-    def want_text(self, width: int, pooled: int) -> None:
-        """See `Denoiser`."""
-        if self.config.joint_attention_dim != width:
-            expected = f"{width}, the width of the text encoder's three states"
-            self.source.refuse("joint_attention_dim", expected, self.config.joint_attention_dim)
-
     def lora_map(self) -> LoraMap:
         """See `TakesLoras`."""
         return flux2_lora.lora_map(self.config)
@@ -155,6 +149,14 @@ def settings(checkpoint: Checkpoint) -> Mapping[str, Any]:
         template = "flux2" if checkpoint.index["text_encoder"][1] == MISTRAL else "flux2_klein"
         found["text"] = {"pipeline": READER, "template": template}
     return found
+
+
+def want_text(components: Mapping[str, Component], width: int, pooled: int) -> None:
+    """See `Family`."""
+    source = components["transformer"].config
+    given = flux2.Flux2Config.read(source).joint_attention_dim
+    if given != width:
+        source.refuse("joint_attention_dim", f"{width}, the width of the text encoder's three states", given)
 
 
 def load(ops: Ops[Any, Any], components: Mapping[str, Component]) -> Flux2:

@@ -83,13 +83,6 @@ class Krea2(PlainDenoiser):
             pixel=self.codec.pixel_bytes(itemsize),
         )
 
-    def want_text(self, width: int, pooled: int) -> None:
-        """See `Denoiser`."""
-        layers, columns = self.config.num_text_layers, self.config.text_hidden_dim
-        if layers * columns != width:
-            expected = f"states of {width} columns in all, as the text encoder makes them"
-            self.source.refuse("text_hidden_dim", expected, f"{layers} of {columns}")
-
     def lora_map(self) -> LoraMap:
         """See `TakesLoras`."""
         return krea2_lora.lora_map(self.config)
@@ -134,6 +127,16 @@ def settings(checkpoint: Checkpoint) -> Mapping[str, Any]:
         if checkpoint.index.get("text_encoder_select_layers") is not None:
             found["text"]["layers"] = list(index.integers("text_encoder_select_layers", None, 0, 1000))
     return found
+
+
+def want_text(components: Mapping[str, Component], width: int, pooled: int) -> None:
+    """See `Family`."""
+    source = components["transformer"].config
+    config = krea2.Krea2Config.read(source)
+    layers, columns = config.num_text_layers, config.text_hidden_dim
+    if layers * columns != width:
+        expected = f"states of {width} columns in all, as the text encoder makes them"
+        source.refuse("text_hidden_dim", expected, f"{layers} of {columns}")
 
 
 def load(ops: Ops[Any, Any], components: Mapping[str, Component]) -> Krea2:

@@ -94,12 +94,6 @@ class QwenImage(PlainDenoiser):
             pixel=self.codec.pixel_bytes(itemsize),
         )
 
-    def want_text(self, width: int, pooled: int) -> None:
-        """See `Denoiser`."""
-        if self.config.joint_attention_dim != width:
-            expected = f"{width}, the width of the text encoder"
-            self.source.refuse("joint_attention_dim", expected, self.config.joint_attention_dim)
-
     def lora_map(self) -> LoraMap:
         """See `TakesLoras`."""
         return qwen_image_lora.lora_map(self.config)
@@ -149,6 +143,14 @@ def settings(checkpoint: Checkpoint) -> Mapping[str, Any]:
         area = TEXT_AREA if several else AREA
         found["references"]["text"] = {"area": area, "multiple": MULTIPLE, **qwen_processor.bounds_of(checkpoint)}
     return found
+
+
+def want_text(components: Mapping[str, Component], width: int, pooled: int) -> None:
+    """See `Family`."""
+    source = components["transformer"].config
+    given = qwen_image.QwenImageConfig.read(source).joint_attention_dim
+    if given != width:
+        source.refuse("joint_attention_dim", f"{width}, the width of the text encoder", given)
 
 
 def load(ops: Ops[Any, Any], components: Mapping[str, Component]) -> QwenImage:

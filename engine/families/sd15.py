@@ -17,6 +17,7 @@ from ..unets import BETAS, UNet, defaults_of, load_unet, parts_with_unet
 from ..unets import COMPONENTS as COMPONENTS
 from ..unets import SCHEDULERS as SCHEDULERS
 from ..unets import lora_map as lora_map
+from ..unets import want_text as want_text
 
 HELP = "Stable Diffusion 1.5, and models of its shape"
 PIPELINES: Final = ("StableDiffusionPipeline",)

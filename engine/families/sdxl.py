@@ -17,6 +17,7 @@ from ..unets import BETAS, UNet, defaults_of, load_unet, parts_with_unet
 from ..unets import COMPONENTS as COMPONENTS
 from ..unets import SCHEDULERS as SCHEDULERS
 from ..unets import lora_map as lora_map
+from ..unets import want_text as want_text
 
 HELP = "SDXL, and models of its shape"
 PIPELINES: Final = ("StableDiffusionXLPipeline",)
@@ -27,7 +28,7 @@ UNREAD: Final = {
     "text_encoder_2": "there is no text pipeline: the caller encodes the text",
     "tokenizer_2": "there is no text pipeline: the caller encodes the text",
     "image_encoder": "it reads pictures for an IP-Adapter, and none is named",
-    "feature_extractor": "it reads pictures for adapters, which UNets do not have here",
+    "feature_extractor": "how pictures are shown to an IP-Adapter's image encoder is always the same",
     ZEROS: "read by `settings`",
     "add_watermarker": "pictures have no watermark",
 }

@@ -87,11 +87,6 @@ class ZImage(PlainDenoiser):
             pixel=self.codec.pixel_bytes(itemsize),
         )
 
-    def want_text(self, width: int, pooled: int) -> None:
-        """See `Denoiser`."""
-        if self.config.cap_feat_dim != width:
-            self.source.refuse("cap_feat_dim", f"{width}, the width of the text encoder", self.config.cap_feat_dim)
-
     def times(self, sigmas: Float32) -> Float32:
         """See `Denoiser`. The model's time goes the other way."""
         return (np.float32(1) - sigmas) * np.float32(self.config.t_scale)
@@ -152,6 +147,14 @@ def _told(name: str) -> bool | None:
     if "turbo" in plain.split("-"):
         return True
     return False if any(plain == word or plain.endswith(f"-{word}") for word in BASE_WORDS) else None
+
+
+def want_text(components: Mapping[str, Component], width: int, pooled: int) -> None:
+    """See `Family`."""
+    source = components["transformer"].config
+    given = z_image.ZImageConfig.read(source).cap_feat_dim
+    if given != width:
+        source.refuse("cap_feat_dim", f"{width}, the width of the text encoder", given)
 
 
 def load(ops: Ops[Any, Any], components: Mapping[str, Component]) -> ZImage:

@@ -50,9 +50,8 @@ class ClipsPipeline:
         self.ops, self.reader = ops, reader
         self.encoders = dict(encoders)
         self.num_rows = TOKENS
-        configs = [weights.config for weights in self.encoders.values()]
-        width = configs[-1].projection_dim or configs[-1].hidden_size
-        self.widths = sum(config.hidden_size for config in configs), width if pooled else 0
+        rows, width = _widths([weights.config for weights in self.encoders.values()])
+        self.widths = rows, width if pooled else 0
         self._layer, self._normed, self._pooled, self._zeros = layer, normed, pooled, zeros
         self._kept = cache_size
         self._cache: OrderedDict[tuple[str, tuple[LoraUse, ...]], TextEncoding] = OrderedDict()
@@ -130,13 +129,35 @@ def load_clips(ops: Ops[Any, Any], components: Mapping[str, Component], names: S
         WrongConfig: one of them has fewer positions than prompts have tokens.
         CheckpointError: anything else is wrong with one.
     """
-    found = {}
+    _configs(components, names)
+    return {name: load_clip(ops, components[name]) for name in names}
+
+
+def clip_widths(components: Mapping[str, Component], names: Sequence[str]) -> tuple[int, int]:
+    """Return the columns of the states of a checkpoint's CLIPs side by side, and of the last one's pooled vector.
+
+    No weight is read.
+
+    Raises:
+        WrongConfig: one of them has fewer positions than prompts have tokens.
+        CheckpointError: anything else is wrong with a config.
+    """
+    return _widths(_configs(components, names))
+
+
+def _configs(components: Mapping[str, Component], names: Sequence[str]) -> list[ClipConfig]:
+    found = []
     for name in names:
-        found[name] = load_clip(ops, components[name])
-        positions = found[name].config.max_position_embeddings
-        if positions < TOKENS:
-            components[name].config.refuse("max_position_embeddings", f"{TOKENS} or more", positions)
+        config = ClipConfig.read(components[name].config)
+        if config.max_position_embeddings < TOKENS:
+            expected = f"{TOKENS} or more"
+            components[name].config.refuse("max_position_embeddings", expected, config.max_position_embeddings)
+        found.append(config)
     return found
+
+
+def _widths(configs: Sequence[ClipConfig]) -> tuple[int, int]:
+    return sum(config.hidden_size for config in configs), configs[-1].projection_dim or configs[-1].hidden_size
 
 
 def clip_lora_map(components: Mapping[str, Component], names: Sequence[str]) -> LoraMap:

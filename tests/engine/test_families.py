@@ -50,10 +50,6 @@ class Wash:
     def memory(self, itemsize):
         return MemoryCoefficients(row=12, image_row=12, sample=12, pixel=self.codec.pixel_bytes(itemsize))
 
-    def want_text(self, width, pooled):
-        if width != 3:
-            self.source.refuse("width", "3 numbers a word", width)
-
     def times(self, sigmas):
         return sigmas
 
@@ -73,6 +69,10 @@ def of_file(file):
 
 def settings(checkpoint):
     return {}
+
+def want_text(components, width, pooled):
+    if width != 3:
+        components["brush"].config.refuse("width", "3 numbers a word", width)
 
 def load(ops, components):
     strength = components["brush"].weights()
@@ -142,6 +142,9 @@ class Colours:
             raise PromptError(f"{field}: got {prompt!r}, want colours")
         rows = np.array([self.table[word] for word in (words * 2)[:2]], np.float32)
         return read_only(rows, np.zeros(1, np.float32))
+
+def widths(components, salon):
+    return Colours.widths
 
 def load(ops, components, salon, limits):
     return Colours(settings_of(salon).values["colours"])

@@ -211,7 +211,8 @@ def test_the_distilled_klein_takes_four_steps(folders: dict[str, Path], tmp_path
     [
         ("transformer/config.json", {"axes_dims_rope": [64, 64]}, WrongConfig, "four even numbers that sum to"),
         ("transformer/config.json", {"in_channels": 64}, WrongConfig, "'in_channels', expected 16, 2 x 2 of the"),
-        ("transformer/config.json", {"joint_attention_dim": 64}, CheckpointError, r"context_embedder.*\[128, 64\]"),
+        ("transformer/config.json", {"joint_attention_dim": 64}, WrongConfig, "expected 48, the width of the text"),
+        ("transformer/config.json", {"timestep_guidance_channels": 64}, CheckpointError, r"linear_1.*\[128, 64\]"),
         ("transformer/config.json", {"num_layers": 2}, MissingKey, "transformer_blocks.1.attn.to_q.weight"),
         ("transformer/config.json", {"num_single_layers": 1}, UnexpectedKey, "single_transformer_blocks.1"),
         ("transformer/config.json", {"surprise": 1}, UnknownArchitecture, "surprise"),

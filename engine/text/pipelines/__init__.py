@@ -5,6 +5,7 @@ To add a text pipeline is to add a module with
     HELP: str                                                # describes the pipeline in a few words
     COMPONENTS: Mapping[str, Classes]                        # components of the folder that it reads
     def files(salon) -> Mapping[str, Any]                    # and files beside them
+    def widths(components, salon) -> tuple[int, int]         # `TextPipeline.widths`, by the components' configs alone
     def load(ops, components, salon, limits) -> TextPipeline
 
 and, if prompts can be read without weights,
@@ -42,6 +43,12 @@ class Reader(Protocol):
         """Return the names of the files that it reads beside the components and the entries "file".
 
         The keys are the dotted keys of `salon.json` under which the names stand.
+        """
+
+    def widths(self, components: Mapping[str, Component], salon: Config) -> tuple[int, int]:
+        """Return `TextPipeline.widths` by the components' configs, before any weight is read.
+
+        Raise CheckpointError if a config is wrong, or of a text encoder that the pipeline cannot use.
         """
 
     def load(

@@ -107,16 +107,17 @@ def files(salon: Config) -> Mapping[str, Any]:
     return {}
 
 
+def widths(components: Mapping[str, Component], salon: Config) -> tuple[int, int]:
+    """See `Reader`."""
+    template, _ = _settings(salon)
+    return len(template.layers) * _config(components, template).hidden_size, 0
+
+
 def load(ops: Ops[Any, Any], components: Mapping[str, Component], salon: Config, limits: Limits) -> ChatPipeline:
     """See `Reader`."""
     template, tokens = _settings(salon)
-    component = components["text_encoder"]
-    config = language.LanguageConfig.read(component.config)
-    deepest = max(layer if layer >= 0 else -1 - layer for layer in template.layers)
-    if config.num_hidden_layers < deepest:
-        expected = f"at least {deepest}: the model reads the states behind layers {list(template.layers)}"
-        component.config.refuse("num_hidden_layers", expected, config.num_hidden_layers)
-    weights = language.load_language(ops, component)
+    config = _config(components, template)
+    weights = language.load_language(ops, components["text_encoder"])
     tokenizer = ChatTokenizer(PromptTokenizer(components["tokenizer"].path, config.vocab_size), template)
     read = _reader(tokenizer, tokens, limits)
     return ChatPipeline(ops, weights, read, tokenizer, tokens, limits.text_cache)
@@ -126,6 +127,17 @@ def reader(components: Mapping[str, Component], salon: Config, limits: Limits) -
     """See `Reader`."""
     template, tokens = _settings(salon)
     return _reader(ChatTokenizer(PromptTokenizer(components["tokenizer"].path), template), tokens, limits)
+
+
+def _config(components: Mapping[str, Component], template: Template) -> language.LanguageConfig:
+    """Return the config of a language model that has the layers whose states are read."""
+    component = components["text_encoder"]
+    config = language.LanguageConfig.read(component.config)
+    deepest = max(layer if layer >= 0 else -1 - layer for layer in template.layers)
+    if config.num_hidden_layers < deepest:
+        expected = f"at least {deepest}: the model reads the states behind layers {list(template.layers)}"
+        component.config.refuse("num_hidden_layers", expected, config.num_hidden_layers)
+    return config
 
 
 def _settings(salon: Config) -> tuple[Template, int]:

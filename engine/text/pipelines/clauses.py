@@ -24,7 +24,7 @@ from ...config import Config
 from ...errors import MalformedFile, WrongShape
 from ...limits import Limits
 from ...safetensors_file import SafetensorsFile
-from ...weights.bert import load_bert
+from ...weights.bert import BertConfig, load_bert
 from ..bert import COMPONENTS as COMPONENTS
 from ..bert import BertEncoder, BertTokenizer
 from ..clauses import SUBJECT, Slot, Vocabulary
@@ -180,6 +180,12 @@ class ClausePipeline:
 def files(salon: Config) -> Mapping[str, Any]:
     """See `Reader`."""
     return {"text.stats": settings_of(salon).values.get("stats", STATS)}
+
+
+def widths(components: Mapping[str, Component], salon: Config) -> tuple[int, int]:
+    """See `Reader`. The statistics have as many columns as the text encoder, which `load` checks."""
+    width = BertConfig.read(components["text_encoder"].config).hidden_size
+    return width, width
 
 
 def load(ops: Ops[Any, Any], components: Mapping[str, Component], salon: Config, limits: Limits) -> ClausePipeline:

@@ -14,7 +14,7 @@ from ...config import Config
 from ...limits import Limits
 from ...pipeline import Classes
 from ...weights.lora_map import LoraMap
-from ..clips import TOKENIZERS, ClipsPipeline, clip_lora_map, load_clips, plain_reader, skip_of
+from ..clips import TOKENIZERS, ClipsPipeline, clip_lora_map, clip_widths, load_clips, plain_reader, skip_of
 from ..plain_reader import PlainReader
 from . import settings_of
 
@@ -29,6 +29,11 @@ _READ: Final = {"pipeline": "text/pipelines/__init__.py", "version": "of another
 def files(salon: Config) -> Mapping[str, Any]:
     """See `Reader`. It reads components alone."""
     return {}
+
+
+def widths(components: Mapping[str, Component], salon: Config) -> tuple[int, int]:
+    """See `Reader`."""
+    return clip_widths(components, ("text_encoder",))[0], 0
 
 
 def load(ops: Ops[Any, Any], components: Mapping[str, Component], salon: Config, limits: Limits) -> ClipsPipeline:

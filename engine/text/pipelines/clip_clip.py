@@ -15,7 +15,7 @@ from ...limits import Limits
 from ...pipeline import Classes
 from ...weights.clip import PROJECTED
 from ...weights.lora_map import LoraMap
-from ..clips import TOKENIZERS, ClipsPipeline, clip_lora_map, load_clips, plain_reader, skip_of
+from ..clips import TOKENIZERS, ClipsPipeline, clip_lora_map, clip_widths, load_clips, plain_reader, skip_of
 from ..plain_reader import PlainReader
 from . import settings_of
 
@@ -33,6 +33,11 @@ _ENCODERS, _TOKENIZERS = ("text_encoder", "text_encoder_2"), ("tokenizer", "toke
 def files(salon: Config) -> Mapping[str, Any]:
     """See `Reader`. It reads components alone."""
     return {}
+
+
+def widths(components: Mapping[str, Component], salon: Config) -> tuple[int, int]:
+    """See `Reader`."""
+    return clip_widths(components, _ENCODERS)
 
 
 def load(ops: Ops[Any, Any], components: Mapping[str, Component], salon: Config, limits: Limits) -> ClipsPipeline:

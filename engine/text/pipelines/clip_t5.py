@@ -132,6 +132,11 @@ def files(salon: Config) -> Mapping[str, Any]:
     return {}
 
 
+def widths(components: Mapping[str, Component], salon: Config) -> tuple[int, int]:
+    """See `Reader`."""
+    return T5Config.read(components[READING].config).d_model, ClipConfig.read(components[POOLING].config).hidden_size
+
+
 def load(ops: Ops[Any, Any], components: Mapping[str, Component], salon: Config, limits: Limits) -> ClipT5Pipeline:
     """See `Reader`."""
     clip_weights = load_clip(ops, components["text_encoder"])

@@ -39,15 +39,17 @@ def files(salon: Config) -> Mapping[str, Any]:
     return {}
 
 
+def widths(components: Mapping[str, Component], salon: Config) -> tuple[int, int]:
+    """See `Reader`."""
+    _, layers = _settings(salon)
+    return len(layers) * _config(components, layers).hidden_size, 0
+
+
 def load(ops: Ops[Any, Any], components: Mapping[str, Component], salon: Config, limits: Limits) -> MessagePipeline:
     """See `Reader`."""
     tokens, layers = _settings(salon)
-    component = components["text_encoder"]
-    config = language.LanguageConfig.read(component.config)
-    if config.num_hidden_layers < max(layers):
-        expected = f"at least {max(layers)}: the model reads the states behind layers {list(layers)}"
-        component.config.refuse("num_hidden_layers", expected, config.num_hidden_layers)
-    weights = language.load_language(ops, component)
+    config = _config(components, layers)
+    weights = language.load_language(ops, components["text_encoder"])
     read = _reader(components, tokens, limits, config.vocab_size)
     return MessagePipeline(ops, weights, layers, read, "", limits.text_cache)
 
@@ -55,6 +57,16 @@ def load(ops: Ops[Any, Any], components: Mapping[str, Component], salon: Config,
 def reader(components: Mapping[str, Component], salon: Config, limits: Limits) -> PlainReader:
     """See `Reader`."""
     return _reader(components, _settings(salon)[0], limits, None)
+
+
+def _config(components: Mapping[str, Component], layers: tuple[int, ...]) -> language.LanguageConfig:
+    """Return the config of a text encoder that has the layers whose states are read."""
+    component = components["text_encoder"]
+    config = language.LanguageConfig.read(component.config)
+    if config.num_hidden_layers < max(layers):
+        expected = f"at least {max(layers)}: the model reads the states behind layers {list(layers)}"
+        component.config.refuse("num_hidden_layers", expected, config.num_hidden_layers)
+    return config
 
 
 def _settings(salon: Config) -> tuple[int, tuple[int, ...]]:

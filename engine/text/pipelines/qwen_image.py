@@ -38,6 +38,11 @@ def files(salon: Config) -> Mapping[str, Any]:
     return {}
 
 
+def widths(components: Mapping[str, Component], salon: Config) -> tuple[int, int]:
+    """See `Reader`."""
+    return language.LanguageConfig.read(components["text_encoder"].config).hidden_size, 0
+
+
 def load(ops: Ops[Any, Any], components: Mapping[str, Component], salon: Config, limits: Limits) -> MessagePipeline:
     """See `Reader`."""
     weights = language.load_language(ops, components["text_encoder"])

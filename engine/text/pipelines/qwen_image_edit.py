@@ -25,16 +25,15 @@ def files(salon: Config) -> Mapping[str, Any]:
     return {}
 
 
+def widths(components: Mapping[str, Component], salon: Config) -> tuple[int, int]:
+    """See `Reader`."""
+    return _config(components["text_encoder"]).hidden_size, 0
+
+
 def load(ops: Ops[Any, Any], components: Mapping[str, Component], salon: Config, limits: Limits) -> SeeingPipeline:
     """See `Reader`."""
     component = components["text_encoder"]
-    config = language.LanguageConfig.read(component.config)
-    seen = qwen_vision.QwenVisionConfig.read(component.config)
-    if seen.out_hidden_size != config.hidden_size:
-        expected = f"{config.hidden_size}, the width of the language side"
-        component.config.refuse("vision_config.out_hidden_size", expected, seen.out_hidden_size)
-    if 2 * sum(seen.sections) != config.head_dim:
-        component.config.refuse("mrope_section", f"numbers whose sum is {config.head_dim // 2}", list(seen.sections))
+    config = _config(component)
     vision = qwen_vision.load_qwen_vision(ops, component)  # first: a text encoder without it is refused soon
     weights = language.load_language(ops, component)
     read = _reader(components, salon, limits, config.vocab_size)
@@ -44,6 +43,18 @@ def load(ops: Ops[Any, Any], components: Mapping[str, Component], salon: Config,
 def reader(components: Mapping[str, Component], salon: Config, limits: Limits) -> PlainReader:
     """See `Reader`."""
     return _reader(components, salon, limits, None)
+
+
+def _config(component: Component) -> language.LanguageConfig:
+    """Return the config of the language side, whose vision side fits it."""
+    config = language.LanguageConfig.read(component.config)
+    seen = qwen_vision.QwenVisionConfig.read(component.config)
+    if seen.out_hidden_size != config.hidden_size:
+        expected = f"{config.hidden_size}, the width of the language side"
+        component.config.refuse("vision_config.out_hidden_size", expected, seen.out_hidden_size)
+    if 2 * sum(seen.sections) != config.head_dim:
+        component.config.refuse("mrope_section", f"numbers whose sum is {config.head_dim // 2}", list(seen.sections))
+    return config
 
 
 def _reader(components: Mapping[str, Component], salon: Config, limits: Limits, known: int | None) -> PlainReader:
