@@ -6,13 +6,18 @@ import json
 import os
 import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
 import pytest
+from PIL import Image
 
+from salon.engine import families
+from salon.engine.checkpoint import Checkpoint
 from salon.engine.engine import Engine
 from salon.engine.errors import WrongConfig
 from salon.engine.files.opening import ModelPath
@@ -58,6 +63,62 @@ def linked(folder: Path, to: Path, part: str = "") -> Path:
         else:
             os.symlink(path, to / path.name)
     return to
+
+
+# ---- without the libraries that saved them ---------------------------------------------------------------------------
+
+BLOCKED = ("torch", "diffusers", "transformers")
+SIDE = 32  # of a picture
+ALONE = """
+import sys
+
+class Blocked:
+    asked = []
+
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in sys.argv[1].split(","):
+            self.asked.append(name)
+            raise ModuleNotFoundError(f"{name} is not here", name=name)
+
+sys.meta_path.insert(0, Blocked())
+for name in sys.argv[1].split(","):
+    assert name not in sys.modules
+    try:
+        __import__(name)
+    except ModuleNotFoundError:
+        continue
+    raise SystemExit(f"{name} can be imported")
+Blocked.asked.clear()
+
+from salon.frontends.cli import main
+
+for model in sys.argv[2:]:
+    words = ["imagine", "a big red apple --n 1 --seed 3 --steps 1", "--dtype", "float32", "--threads", "1"]
+    code = main([*words, "--model", model, "-o", f"{model}.png"])
+    assert code == 0, (model, code)
+assert not Blocked.asked, Blocked.asked
+"""
+
+
+def test_the_command_line_draws_from_each_without_torch(folders: dict[str, Path], tmp_path: Path) -> None:
+    """In one process in which what saved the folders cannot be imported."""
+    for name, folder in folders.items():
+        said = dict(families.PLUGINS.get(name).settings(Checkpoint(folder)))
+        said["defaults"] = {**said["defaults"], "width": SIDE, "height": SIDE}
+        (linked(folder, tmp_path / name) / "salon.json").write_text(json.dumps(said))
+    environment = {key: value for key, value in os.environ.items() if key != "SALON_SERVER"}
+    done = subprocess.run(
+        [sys.executable, "-c", ALONE, ",".join(BLOCKED), *folders], cwd=tmp_path, env=environment,
+        capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    seen = set()
+    for name in folders:
+        with Image.open(tmp_path / f"{name}.png") as picture:
+            assert (picture.size, picture.mode) == ((SIDE, SIDE), "RGB")
+            assert len(picture.getcolors(SIDE * SIDE) or ()) > SIDE, f"{name}: of one colour"
+            seen.add(picture.tobytes())
+    assert len(seen) == len(folders)
 
 
 # ---- text encoders of another model ---------------------------------------------------------------------------------
