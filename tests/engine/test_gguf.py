@@ -118,14 +118,16 @@ def test_language_models_of_llama_cpp_have_the_names_and_rows_of_transformers(ki
         "attn_q": (64, 64), "attn_k": (32, 64), "attn_v": (32, 64), "attn_output": (64, 64), "ffn_gate": (96, 64),
         "ffn_up": (96, 64), "ffn_down": (64, 96), "attn_norm": (64,), "ffn_norm": (64,), "attn_q_norm": (16,),
     }  # fmt: skip
+    rows = {"q": 64, "k": 32, "v": 32}
+    biases = {f"blk.1.attn_{x}.bias": random.normal(size=count).astype(np.float32) for x, count in rows.items()}
     stored = {f"blk.1.{name}.weight": random.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
     stored |= {"token_embd.weight": np.ones((40, 64), np.float32), "output_norm.weight": np.ones(64, np.float32)}
-    for architecture in ("qwen3", "mistral3"):
+    for architecture in ("qwen3", "qwen2vl", "mistral3"):
         writer = gguf.GGUFWriter(tmp_path / f"{architecture}.gguf", architecture)
         writer.add_head_count(4)
         writer.add_head_count_kv(2)
         numbers = {}
-        for name, array in stored.items():
+        for name, array in (stored | (biases if architecture == "qwen2vl" else {})).items():
             own = kind if array.ndim == 2 else Kind.F32
             data = quantize(array, own)
             writer.add_tensor(name, data, raw_dtype=own)
@@ -138,6 +140,8 @@ def test_language_models_of_llama_cpp_have_the_names_and_rows_of_transformers(ki
         at = "model.layers.1."
         assert {"model.embed_tokens.weight", "model.norm.weight", f"{at}mlp.down_proj.weight"} < file.tensors.keys()
         assert f"{at}self_attn.q_norm.weight" in file.tensors
+        if architecture == "qwen2vl":  # Qwen2.5-VL's: its language side, with biases
+            np.testing.assert_array_equal(file.array(f"{at}self_attn.k_proj.bias"), biases["blk.1.attn_k.bias"])
         np.testing.assert_array_equal(file.array(f"{at}self_attn.v_proj.weight"), numbers["blk.1.attn_v.weight"])
         for x, heads in (("q", 4), ("k", 2)):
             want = numbers[f"blk.1.attn_{x}.weight"].astype(np.float32)
