@@ -1,0 +1,117 @@
+"""LoRAs that accounts bring, part by part: what is refused, and that nothing of it stays."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from salon.studio.errors import ReferenceRefused
+from salon.studio.service import loras as module
+from salon.studio.service.errors import TooMany, WrongValue
+from salon.studio.service.service import Service
+
+from ...engine.lora_files import changes, peft, write
+from .conftest import Serve
+
+
+def of(service: Service) -> module.ServiceLoras:
+    return service.jobs.references.loras
+
+
+async def bring(service: Service, data: bytes, account: str = "local", digest: str = "", part: int = 4000) -> str:
+    """Upload a file as clients do. `digest`: what is said to be its own."""
+    digest, there = digest or hashlib.sha256(data).hexdigest(), 0
+    while there < len(data):
+        there = await of(service).upload(account, digest, len(data), there, data[there : there + part])
+    return digest
+
+
+def kept(folder: Path) -> list[str]:
+    """Names of the files that are there, whole or not."""
+    return sorted(path.name for path in (folder / "data" / "loras").rglob("*") if path.is_file())
+
+
+@pytest.fixture
+def lora(tmp_path: Path) -> bytes:
+    return write(tmp_path / "mine.safetensors", peft(changes()))[1].read_bytes()
+
+
+def test_files_that_are_not_whole_are_counted_by_account_and_in_all(
+    serve: Serve, lora: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def work(service: Service) -> None:
+        async def begin(account: str, number: int) -> int:
+            return await of(service).upload(account, f"{number:064x}", 100, 0, b"x")
+
+        for number in range(module.OPEN):
+            assert await begin("ann", number) == 1
+        with pytest.raises(TooMany, match="upload: got 3 files at a time, allowed 2 an account, 8 in all; finish one"):
+            await begin("ann", module.OPEN)
+        assert await begin("ann", 0) == 1, "one that is being brought goes on"
+        for number in range(module.ALL - module.OPEN):
+            assert await begin(f"user {number}", 0) == 1
+        with pytest.raises(TooMany, match="upload: got more than everybody together may be bringing, allowed 2 an acc"):
+            await begin("late", 0)
+        assert len(kept(tmp_path)) == module.ALL
+        digest = f"{0:064x}"
+        with pytest.raises(WrongValue, match="got a file with sha256"):  # its end, wrong as it is, makes room
+            await of(service).upload("ann", digest, 100, 1, b"x" * 99)
+        assert await begin("late", 0) == 1
+        monkeypatch.setattr(module, "PATIENCE_S", -1.0)  # so does what does not go on
+        assert await bring(service, lora, "eve", part=len(lora)) in kept(tmp_path)[0]
+        assert len(kept(tmp_path)) == 1
+
+    serve(work, paused=True)
+
+
+def test_more_bytes_than_announced_and_another_digest_are_refused(serve: Serve, lora: bytes, tmp_path: Path) -> None:
+    async def work(service: Service) -> None:
+        digest, other = hashlib.sha256(lora).hexdigest(), "a" * 64
+        with pytest.raises(WrongValue, match="upload: got 6 bytes, allowed 5, as was said; say the size of the file"):
+            await of(service).upload("local", digest, 5, 0, b"hello!")
+        assert await of(service).upload("local", digest, len(lora), 0, lora[:10]) == 10
+        with pytest.raises(WrongValue, match=f"got {len(lora) + 1:,} bytes, allowed {len(lora):,}"):
+            await of(service).upload("local", digest, len(lora), 10, lora[10:] + b"!")
+        assert await of(service).upload("local", digest, len(lora), 0, b"") == 10, "what came before stays"
+        assert await of(service).upload("local", digest, len(lora), 10, lora[10:]) == len(lora)
+        with pytest.raises(WrongValue, match=f"got a file with sha256 {digest[:12]}..., allowed aaaaaaaaaaaa..., as"):
+            await bring(service, lora, digest=other)
+        assert of(service).row("local", digest) is not None
+        assert of(service).row("local", other) is None
+        assert kept(tmp_path) == [f"{digest}.safetensors"]
+
+    serve(work, paused=True)
+
+
+HEADERS: dict[str, tuple[Callable[[bytes], bytes], str]] = {
+    "longer than the file": (lambda data: (2**40).to_bytes(8, "little") + data[8:], "header|ends"),
+    "no JSON": (lambda data: data[:8] + b"[" + data[9:], "header"),
+    "cut off": (lambda data: data[:-5], "ends|bytes|shorter"),
+    "arrays that overlap": (lambda data: data.replace(b'"data_offsets":[0,', b'"data_offsets":[4,', 1), "."),
+    "empty": (lambda data: data[:1], "."),
+    "a pickle": (lambda data: b"\x80\x02}q\x00." + data[6:], "."),
+}
+
+
+@pytest.mark.parametrize("what", HEADERS)
+def test_a_hostile_header_is_refused_with_the_name_of_the_file_and_leaves_nothing(
+    what: str, serve: Serve, lora: bytes, tmp_path: Path
+) -> None:
+    change, said = HEADERS[what]
+    data = change(lora)
+    assert data != lora
+
+    async def work(service: Service) -> None:
+        digest = hashlib.sha256(data).hexdigest()
+        with pytest.raises(ReferenceRefused, match=f"^LoRA {digest[:12]}: .*({said})") as refused:
+            await bring(service, data)
+        assert "\n" not in str(refused.value)
+        assert str(tmp_path) not in str(refused.value)
+        assert kept(tmp_path) == []
+        assert of(service).row("local", digest) is None
+        assert await bring(service, lora) in kept(tmp_path)[0], "and the account can bring another"
+
+    serve(work, paused=True)
