@@ -239,8 +239,9 @@ model, takes up to half as much time again; a large one hardly more.
 By eye: gradients become level and close up, plain grounds stay plain; things lose some of their shape (the last
 sunflower), and in a ground that is shaded a faint line can be left where the tiles meet.
 
-`--oref photo.png` shows pictures to a model that was trained to look at them while it draws (FLUX.1 Kontext and FLUX.2,
-see [models.md](models.md#reference-pictures)), and such a job costs double. The embedded model was not, and refuses it.
+`--oref photo.png` shows pictures to a model that was trained to look at them while it draws (FLUX.1 Kontext, FLUX.2
+and Qwen-Image-Edit, see [models.md](models.md#reference-pictures)), and such a job costs double, of FLUX.2 [klein]
+KV one evaluation more. The embedded model was not, and refuses it.
 
 `--cref` and `--cw` are known and refused: they need an adapter that was trained to keep a character, and the embedded
 model ships one for styles only. A picture before the words draws from it, `--sref` takes its style, and `--image`

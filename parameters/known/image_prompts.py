@@ -28,8 +28,8 @@ PARAMETERS = (
     ),
     Parameter(
         "omni_reference", ("--oref",), OmniReferences(),
-        f"up to {MAX_OMNI} pictures that the model looks at (FLUX.1 Kontext, FLUX.2)", "none", "name a picture's file",
-        job_kinds=("imagine",),
+        f"up to {MAX_OMNI} pictures that the model looks at (FLUX.1 Kontext, FLUX.2, Qwen-Image-Edit)", "none",
+        "name a picture's file", job_kinds=("imagine",),
     ),
     Parameter(
         "omni_weight", ("--ow",), Number(0, MAX_STYLE), "whether it looks at them: 100, or 0 for no", "100",
