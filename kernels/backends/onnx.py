@@ -35,10 +35,10 @@ def create(options: Options) -> GraphOps:
         providers = chosen(options.providers)
         device = device_of(providers)
         where = "+".join(name_of(provider) for provider in providers).replace("ExecutionProvider", "").lower()
-        if options.device not in (None, device):
-            allowed = f"{device}, where these providers compute"
+        if options.device is not None and options.device != device:
+            there = f"{device}, where these providers compute"
             remedy = "leave it out, or say it by a provider's options: (NAME, {'device_id': N})"
-            raise ValueError(complaint("device", repr(options.device), allowed, remedy))
+            raise ValueError(complaint("device", repr(options.device), there, remedy))
 
     def start(path: Path) -> OnnxSession:
         return OnnxSession(path, providers, options.threads, device)

@@ -107,9 +107,10 @@ def test_providers_are_those_of_a_backend_that_has_some() -> None:
     with pytest.raises(ValueError, match="providers: got NoSuchProvider, allowed .*CPUExecutionProvider"):
         backends.create("onnx", providers=["CPUExecutionProvider", "NoSuchProvider"])
     assert backends.create("onnx", providers=[("CPUExecutionProvider", {})]).name.startswith("onnx/cpu/")
-    for wrong in ("CPUExecutionProvider", {}, "more"), ("CPUExecutionProvider", 3), 7, ("X", {"device_id": "one"}):
+    faults: list[Any] = [("X", {}, "more"), ("X", 3), 7, ("X", {"device_id": "one"})]
+    for wrong in faults:
         with pytest.raises(ValueError, match=r"providers: got .*, allowed names, or \(name, options\)"):
-            backends.create("onnx", providers=[wrong])  # type: ignore[list-item]
+            backends.create("onnx", providers=[wrong])
     with pytest.raises(ValueError, match="device: got 'cuda:0', allowed cpu, where these providers compute"):
         backends.create("onnx", providers=["CPUExecutionProvider"], device="cuda:0")
 
