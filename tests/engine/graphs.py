@@ -12,7 +12,6 @@ from salon.engine.denoiser import Sample
 from salon.engine.engine import Engine
 from salon.engine.text.pipeline import read_only
 
-
 Grids = list[tuple[int, int]]
 
 
