@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +17,6 @@ import pytest
 onnx = pytest.importorskip("onnx", reason="graphs are made of it (extra: onnx)")
 pytest.importorskip("onnxruntime", reason="it runs the graphs (extra: onnx)")
 
-from salon.engine import graph_files
 from salon.engine.engine import Engine
 from salon.engine.errors import CheckpointError, OutputError
 from salon.engine.export import Exported, export, open_export
@@ -133,9 +133,9 @@ def files_of_at_most(size: int) -> Iterator[None]:
 def test_a_graph_that_has_no_room_is_refused_and_begun_again(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    engine, usage = Engine.load(folder, backend="onnx", threads=1), graph_files.shutil.disk_usage
+    engine, usage = Engine.load(folder, backend="onnx", threads=1), shutil.disk_usage
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    monkeypatch.setattr(graph_files.shutil, "disk_usage", lambda place: usage(place)._replace(free=1000))
+    monkeypatch.setattr(shutil, "disk_usage", lambda place: usage(place)._replace(free=1000))
     told = rf"temporary folder {tmp_path}: got 1,000 bytes free, allowed [\d,]+ for the graph's weights; "
     with pytest.raises(OutputError, match=told + r"make room there, or choose another folder \(TMPDIR\)"):
         draw(engine, APPLE)
@@ -197,7 +197,7 @@ def test_where_an_export_cannot_go_is_refused(engine: Engine, tmp_path: Path, mo
             export(engine, place)
     with files_of_at_most(4096), pytest.raises(OutputError, match=r"full: got File too large \(EFBIG\), allowed"):
         export(engine, tmp_path / "full")
-    monkeypatch.setattr(graph_files.shutil, "disk_usage", lambda place: SimpleNamespace(free=1000))
+    monkeypatch.setattr(shutil, "disk_usage", lambda place: SimpleNamespace(free=1000))
     with pytest.raises(OutputError, match=r"full: got 1,000 bytes free, allowed .*; make room there, or"):
         export(engine, tmp_path / "full")
     assert [*(tmp_path / "full").iterdir()] == []
