@@ -61,20 +61,20 @@ def test_pictures_are_those_of_the_cpu_but_for_rounding(engine: Engine, folder: 
     assert engine.info.backend.compute == "float32"
 
 
-def test_company_may_change_bits_and_no_more(engine: Engine, record_property: Any) -> None:
+def test_company_may_change_bits_and_no_more(engine: Engine, record_testsuite_property: Any) -> None:
     """Batch invariance is not promised of others' kernels, and the backend says so. What they do is recorded as a
-    property of the test (`pytest --junit-xml`)."""
+    property of the tests (`pytest --junit-xml`)."""
     ops: Any = engine.ops
     assert any("may depend on what is drawn with it" in note for note in ops.notes)
     (alone,), (again,) = draw(engine, APPLE), draw(engine, APPLE)
     np.testing.assert_array_equal(alone, again)
     together = draw(engine, CAT, APPLE)[1]
     levels = np.abs(alone.astype(int) - together.astype(int))
-    record_property("numbers of the picture that company changes", int((levels > 0).sum()))
+    record_testsuite_property("numbers of the picture that company changes", int((levels > 0).sum()))
     assert levels.max() <= 1
 
 
-def test_what_nan_in_company_does(engine: Engine, record_property: Any) -> None:
+def test_what_nan_in_company_does(engine: Engine, record_testsuite_property: Any) -> None:
     assert engine.recorded is not None
     sick, found = 8 * 8, {}
     for name in ("well", "sick"):
@@ -87,7 +87,7 @@ def test_what_nan_in_company_does(engine: Engine, record_property: Any) -> None:
     assert np.isfinite(found["well"]).all()
     assert np.isnan(found["sick"][:sick]).any()
     reached = np.isnan(found["sick"][sick:]).any(axis=1)
-    record_property("rows of another sample that NaN reaches", int(reached.sum()))
+    record_testsuite_property("rows of another sample that NaN reaches", int(reached.sum()))
     ours, well = (found[name][sick:][~reached] for name in ("sick", "well"))
     np.testing.assert_allclose(ours, well, atol=1e-4 * max(1.0, float(np.abs(found["well"]).max())))
 
