@@ -8,17 +8,19 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 from functools import partial
-from typing import Any, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from ...bounds import MAX_BULK, MAX_PAGE
 from ..wire import messages as m
-from ..zips import ZipFileWriter, ZipPieces
 from .errors import NotFound
 from .flavours import Flavour, operation, stream
 from .jobs import JobCommands
 from .making import MakingCommands
 from .older import unsupported
 from .steps import Item, R, Steps, Stream, Work, asked, call, fetch
+
+if TYPE_CHECKING:
+    from ..zips import ZipFileWriter, ZipPieces
 
 AT_ONCE: Final = 50  # jobs whose records a download asks for at a time
 J = TypeVar("J")
@@ -160,6 +162,8 @@ class OrganizeCommands(Flavour, Generic[J]):
             OutputError: the file exists (without `force`), or cannot be written; then nothing is left of it.
         """
         ids = tuple(dict.fromkeys(_ids_of(jobs)))
+        from ..zips import ZipFileWriter, ZipPieces  # with errors of the engine, which clients do without
+
         target = ZipFileWriter(path, force=force)
         yield Work(target.open)
         try:

@@ -120,6 +120,7 @@ def test_organize(open_page: Open, jobs: list[str], server: BackgroundServer, tm
     keys.press("Escape")
     cells.nth(2).click(modifiers=["Control"])
     keys.press("Delete")
+    expect(page.locator("dialog[open]")).to_be_visible()
     keys.press("Enter")
     expect(count).to_have_text("10 pictures in 5 jobs")
     cells.nth(0).click(modifiers=["Control"])

@@ -23,7 +23,7 @@ from salon.studio.errors import StoreLost
 from salon.studio.jobs import imagine
 from salon.studio.kinds import Asked
 from salon.studio.pricing import cost_ms
-from salon.studio.references import digest_of
+from salon.studio.references import digest_of, read_picture
 from salon.studio.service import entries as entries_module
 from salon.studio.service import references
 from salon.studio.service import service as service_module
@@ -420,7 +420,7 @@ def test_searches_leave_threads_to_other_reads(serve: Serve, monkeypatch: pytest
 
 
 def test_few_files_that_are_brought_are_unpacked_at_a_time(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
-    going, most, read = list[str](), list[int](), references.read_picture
+    going, most, read = list[str](), list[int](), read_picture
 
     def slowly(data: bytes, name: str) -> Any:
         going.append(name)
