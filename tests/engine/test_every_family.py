@@ -246,6 +246,8 @@ def velocity(file: Path, folder: Path) -> Float32:
 def stored(family: str, layout: str, original: Path, to: Path) -> tuple[Path, dict[str, Any]]:
     """Write a file in a layout; return it, and the numbers that its arrays stand for."""
     arrays = load_file(original)
+    made: Any
+    plain: dict[str, Any]
     if layout == Q8_0:
         made, plain = kept({key: array.numpy() for key, array in arrays.items()}, Kind.Q8_0)
         return write(to / f"{original.stem}.gguf", family, made), {key: torch.tensor(a) for key, a in plain.items()}
@@ -313,4 +315,4 @@ def test_qwen_image_reads_by_a_text_encoder_of_llama_cpp(folders: dict[str, Path
         engine = Engine.load(files["transformer"], **named_apart, dtype="float32", threads=1, require_text=True)
         assert engine.model.text is not None
         states.append(engine.model.text.encode("a big red apple").tokens)
-    np.testing.assert_array_equal(*states)
+    np.testing.assert_array_equal(states[0], states[1])
