@@ -21,12 +21,14 @@ _LEAD: Final = """<!doctype html><meta charset="utf-8"><title>Salon</title>
 """
 
 
-def open_page(url: str) -> None:
-    """Open an address in a browser, soon. That there is none is logged.
+def open_page(url: str) -> threading.Thread:
+    """Open an address in a browser, soon, on the thread that is returned. That there is no browser is logged.
 
     With a secret in it, a file that only this user can read leads there: everybody sees the words of a command.
     """
-    threading.Thread(target=_open, args=(url,), name="salon-browser", daemon=True).start()
+    thread = threading.Thread(target=_open, args=(url,), name="salon-browser", daemon=True)
+    thread.start()
+    return thread
 
 
 def _open(url: str) -> None:

@@ -25,9 +25,8 @@ from salon.frontends.fake.worker import Behaviour
 from salon.frontends.http.door import HttpDoor
 from salon.frontends.http.place import HttpError, place_of
 from salon.frontends.wire.keys import load_or_make, make_pair
-from salon.frontends.zmq import main
+from salon.frontends.zmq import browser, main
 from salon.frontends.zmq.background import BackgroundServer
-from salon.frontends.zmq.browser import open_page
 from salon.frontends.zmq.options import ServeOptions
 from salon.studio.service import entries
 
@@ -454,13 +453,15 @@ def test_a_server_prints_its_page_first_and_opens_it(
     """The link is in no command's words, which other users of the machine see."""
     monkeypatch.setenv("SALON_KEY", str(tmp_path / "key"))
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    opened: queue.Queue[str] = queue.Queue()
+    opened: queue.Queue[tuple[Path, int, str]] = queue.Queue()
 
     def opener(url: str) -> bool:
-        opened.put(url)
+        lead = Path(url.removeprefix("file://"))
+        opened.put((lead, lead.stat().st_mode, lead.read_text()))
         return True
 
     monkeypatch.setattr(webbrowser, "open", opener)
+    monkeypatch.setattr(browser, "LEAD_S", 0.0)
     options = ServeOptions(
         listen=("tcp://127.0.0.1:0",), data=tmp_path / "data", metrics=None, http="127.0.0.1:0", curve=True,
         operators=(main.own_account(),), grace_s=0.1,
@@ -474,10 +475,11 @@ def test_a_server_prints_its_page_first_and_opens_it(
         assert first == f"Salon's page: {url}"
         assert second.startswith("Salon listens. To use it: export SALON_SERVER='tcp://")
         assert third.endswith("OPENAI_API_KEY=$(salon account token)")
-        open_page(url)
-        lead = Path(opened.get(timeout=10).removeprefix("file://"))
-        assert lead.stat().st_mode & 0o077 == 0
-        assert url in lead.read_text()
+        browser.open_page(url).join(10)
+        lead, mode, text = opened.get_nowait()
+        assert mode & 0o077 == 0
+        assert url in text
+        assert not lead.exists(), "it is gone again"
         with httpx.Client(base_url=address(server)) as page, Client(server.server.addresses[0]) as operator:
             assert enter(page, url).json()["role"] == "operator"
             assert enter(page, operator.entry.link(new="Ann").url).json()["name"] == "Ann"
