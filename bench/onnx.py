@@ -174,9 +174,12 @@ def started(
         each: the inputs that come anew at every run; the others are bound.
     """
     from ..kernels.backends import create
+    from ..kernels.onnx.table import GraphOps
 
     before, start = resident(), time.perf_counter()
-    session = create(backend, dtype="float32", threads=threads).start(path)  # type: ignore[attr-defined]
+    ops = create(backend, dtype="float32", threads=threads)
+    assert isinstance(ops, GraphOps), backend
+    session = ops.start(path)
     seconds = time.perf_counter() - start
     session.bind(feeds)
     session.run(each)  # the first run makes what later ones have

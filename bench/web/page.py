@@ -220,8 +220,8 @@ def _streams(bench: Bench, http: str, address: str, busy: str) -> None:
         told = streams.seconds_until_told(
             http, count, bench.pick(1, 3, 10), lambda prompt: client.imagine(prompt, images=1, steps=1)
         )
-    value = _row(bench, f"until {count} streams are told of a job's end", "s", told)
-    bench.goal(Goal.at_most(f"until {count} event streams are told of a job's end", TOLD_S, value, " s", busy))
+    value = _row(bench, f"seconds until a job's end reaches {count} streams", "s", told)
+    bench.goal(Goal.at_most(f"a job's end reaches {count} event streams in", TOLD_S, value, " s", busy))
 
 
 def _row(bench: Bench, page: str, unit: str, values: list[float]) -> float | None:

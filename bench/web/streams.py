@@ -1,4 +1,4 @@
-"""Many event streams of the page at once: how long it takes until all are told of a job's end."""
+"""Time how long the server takes to send a job's end to many event streams of the page."""
 
 from __future__ import annotations
 

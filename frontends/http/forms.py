@@ -22,7 +22,7 @@ from .reading import parts_of
 if TYPE_CHECKING:
     from python_multipart.multipart import MultipartCallbacks
 
-logging.getLogger("python_multipart").setLevel(logging.ERROR)  # a form that is none is its sender's affair
+logging.getLogger("python_multipart").setLevel(logging.ERROR)  # a malformed form is refused, not logged
 
 MAX_PARTS: Final = 200
 MAX_HEADERS: Final = 8  # of a part

@@ -1,4 +1,7 @@
-"""FLUX.1 as people have it: folders that diffusers saves and single files, against diffusers' own pipeline."""
+"""FLUX.1 as people have it: folders that diffusers saves and single files, against diffusers' own pipeline.
+
+Long because it is one subject: every test opens one of the tiny checkpoints that the makers at the top write.
+"""
 
 from __future__ import annotations
 

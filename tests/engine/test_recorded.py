@@ -22,6 +22,7 @@ from salon.engine.errors import CheckpointError, OutputError
 from salon.engine.export import Exported, export, open_export
 from salon.engine.lora_uses import LoraUse
 from salon.engine.recorded import Variant
+from salon.kernels.onnx.table import GraphOps
 
 from . import lora_files
 from .conftest import WIDTH, write_tiny
@@ -174,7 +175,8 @@ def test_an_export_says_what_it_is_of_and_runs_by_itself(engine: Engine, exporte
     feeds = engine.recorded.record(Variant(adapters=True)).feeds(arguments)
     assert feeds is not None
     assert {*feeds} == {*found.manifest["graphs"]["step_adapters"]["inputs"]}
-    got = engine.ops.start(found.graph("step_adapters")).run(feeds)  # type: ignore[attr-defined]
+    assert isinstance(engine.ops, GraphOps)
+    got = engine.ops.start(found.graph("step_adapters")).run(feeds)
     np.testing.assert_allclose(got, want, atol=1e-4)
 
 

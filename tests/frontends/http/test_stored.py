@@ -150,7 +150,7 @@ def test_who_does_not_read_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
         await send({"type": "http.response.body", "body": b"x", "more_body": False})
 
     async def never(message: Any) -> None:
-        await asyncio.sleep(60)
+        await asyncio.Event().wait()
 
     scope = {"type": "http", "path": "/healthz", "headers": [], "method": "GET", ABORT: lambda: ended.append("it")}
     place = place_of(ServeOptions(http="127.0.0.1:80"), keyed=False)

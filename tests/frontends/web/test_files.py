@@ -28,7 +28,6 @@ def modules() -> list[Path]:
 def test_what_others_wrote_is_as_they_published_it(package: dict[str, Any]) -> None:
     for name, file in package["files"].items():
         assert hashlib.sha256((STATIC / "vendor" / name).read_bytes()).hexdigest() == file["sha256"], name
-    assert package["version"] in package["url"]
     words = {"MIT": "MIT License", "Apache-2.0": "Apache License"}[package["licence"]]
     assert words in (STATIC / "vendor" / package["licence_file"]).read_text()
     checked = json.loads((ROOT / ".ci/web/package.json").read_text())["devDependencies"]

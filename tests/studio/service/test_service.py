@@ -409,7 +409,9 @@ def test_searches_leave_threads_to_other_reads(serve: Serve, monkeypatch: pytest
         asked = [
             asyncio.create_task(service.organize.names(name, NamesQuery())) for name in ("ann", "ann", "ben", "eve") * 3
         ]
-        await asyncio.sleep(0.1)
+        async with asyncio.timeout(TIMEOUT):
+            while len(most) < 2:
+                await asyncio.sleep(0)
         with pytest.raises(UnknownJob):  # answered while all of these wait
             await service.find("none", "ann")
         free.set()
