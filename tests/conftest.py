@@ -1,6 +1,6 @@
 """What holds for all tests: how many processes run them, and how long an example may take.
 
-The whole suite runs in two processes (pytest-xdist), file by file; a part of it runs in one, as pytest does by itself,
+The whole suite runs in three processes (pytest-xdist), file by file; a part of it runs in one, as pytest does by itself,
 and so does everything with `-n 0`. A test that is marked `alone` times something, kills what it started, or keeps every
 core busy: meanwhile the other process waits.
 """
@@ -23,7 +23,7 @@ os.environ.setdefault("TRITON_INTERPRET", "1")
 settings.register_profile("salon", deadline=None)  # machines are shared: that an example was slow says nothing
 settings.load_profile("salon")
 
-PROCESSES = 2
+PROCESSES = 3  # on two cores: tests wait a third of their time
 
 
 class Turns:

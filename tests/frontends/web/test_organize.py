@@ -96,6 +96,7 @@ def test_organize(open_page: Open, jobs: list[str], server: BackgroundServer, tm
         client.organize.delete([late])
     page.get_by_role("button", name="Newest first").click()
     expect(count).to_have_text("12 pictures in 6 jobs")
+    expect(cells.first).to_have_attribute("data-job", jobs[0])  # asked for again, in the other order
 
     cells.first.focus()  # by keys alone
     keys.press("ArrowRight")
