@@ -35,7 +35,8 @@ RUNS: dict[str, dict[str, Any]] = {
     "faults": {"tied_to": "shapes", "needs": "sqlalchemy", "rows": 4},
     "triton_resources": {"tied_to": "nothing", "needs": "triton", "rows": 5},
     "web": {"tied_to": "nothing", "needs": "sqlalchemy", "rows": 19 if chromium() else 11},
-    "lora": {"tied_to": "shapes", "needs": "diffusers", "rows": 10},
+    "lora": {"tied_to": "shapes", "needs": "diffusers", "rows": 11},
+    "step_caches": {"tied_to": "digest", "needs": "torch", "rows": 15},
     "taste_speed": {"tied_to": "shapes", "needs": "diffusers", "rows": 5},
     "gateway": {"tied_to": "shapes", "needs": "uvicorn", "rows": 6},
 }
