@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -172,28 +173,43 @@ class Loras:
             self.hits += 1
             return known.weights
         self._make_room(digest, known.num_bytes)
-        path = known.file.path
+        known.weights = self._read(digest, known)
+        self.misses += 1
+        return known.weights
+
+    def _read(self, digest: str, known: _Known) -> LoraWeights:
+        """Pack a LoRA, while another thread takes the digest of its file: that does not hold the interpreter."""
+        path, where = known.file.path, None if self._rules is None else self._rules.where
+        assert where is not None, "a known LoRA without the model's layers"
+        weights: LoraWeights | None = None
+        wrong: CheckpointError | ValueError | None = None
         try:
-            there = file_digest(path)
+            with ThreadPoolExecutor(1, "salon-digest") as aside:
+                taken = aside.submit(file_digest, path)
+                try:
+                    # Of a file that was cut off no array is touched: a mapping ends where its file does.
+                    if path.stat().st_size == known.file.num_bytes:
+                        weights = pack_lora(self._ops, known.file, known.placed, where, known.num_bytes)
+                except (CheckpointError, ValueError) as error:
+                    wrong = error
+                there = taken.result()
         except OSError as error:
             told = explain(error)
             raise UnreadableFile(f"cannot be read ({told.got})", path=path, remedy=told.remedy) from error
-        if there != digest:
+        if there != digest or (weights is None and wrong is None):
             raise WrongConfig(
                 "LoRA that was changed",
                 path=path,
                 expected=f"SHA-256 {digest}",
-                found=there,
+                found=there if there != digest else "a file of another length when it was named",
                 remedy="name the file again",
             )
-        where = None if self._rules is None else self._rules.where
-        assert where is not None, "a known LoRA without the model's layers"
-        try:
-            known.weights = pack_lora(self._ops, known.file, known.placed, where, known.num_bytes)
-        except ValueError as error:  # two layers of a fused linear cannot differ in depth: the map says so
-            raise CheckpointError(f"cannot be packed ({error})", path=path, remedy="take another file") from error
-        self.misses += 1
-        return known.weights
+        if isinstance(wrong, ValueError):  # two layers of a fused linear cannot differ in depth: the map says so
+            raise CheckpointError(f"cannot be packed ({wrong})", path=path, remedy="take another file") from wrong
+        if weights is None:
+            assert wrong is not None, "neither factors nor an error"
+            raise wrong
+        return weights
 
     def _make_room(self, digest: str, need: int) -> None:
         """Forget packed factors until so many bytes fit."""

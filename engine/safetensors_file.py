@@ -83,6 +83,11 @@ class SafetensorsFile(TensorFile):
         self.tensors = {key: info for key, info in self._infos.items() if key not in found.hidden}
         self.tensors |= {key: replace(self._infos[key], shape=coded.shape) for key, coded in self.coded.items()}
 
+    @property
+    def num_bytes(self) -> int:
+        """Length of the file, as it was opened."""
+        return len(self._bytes)
+
     def _raw(self, key: str) -> NDArray[np.uint8]:
         """Return the bytes of an array, one after another, as the file has them."""
         info = self._infos[key]

@@ -33,3 +33,12 @@ def widen(values: NDArray[Any], what: str) -> Float32:
         return (values.astype(np.uint32, order="C") << 16).view(np.float32)
     with np.errstate(over="ignore", invalid="ignore"):  # numbers beyond float32's range become infinite
         return np.array(values, np.float32, order="C")
+
+
+def as_float32(values: NDArray[Any], what: str) -> Float32:
+    """Return an array in C-contiguous float32: itself if it is so already, else a copy as `widen` makes it.
+
+    Raises: as `widen`.
+    """
+    want_numbers(values, what)
+    return values if values.dtype == np.float32 and values.flags.c_contiguous else widen(values, what)

@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from .bfloat16 import widen
+from .bfloat16 import as_float32
 from .terms import LowRankPart
 
 Float32 = NDArray[np.float32]
@@ -18,7 +18,8 @@ PANEL: Final = 32  # output columns that the cpu backend keeps together (`kPanel
 
 
 def want_parts(parts: Sequence[LowRankPart], width: int, swiglu: bool) -> tuple[int, list[Float32]]:
-    """Return K and the parts' `up` as float32. Raise ValueError unless the parts fit together, and within `width`."""
+    """Return K and the parts' `up` as float32, the very same array where it is so already. Raise ValueError unless the
+    parts fit together, and within `width`."""
     if not parts or width < 1 or (swiglu and width % 2):
         got = f"{len(parts)} parts, width {width}"
         raise ValueError(f"pack_low_rank: parts: got {got}, want at least one, and a width of 1 or more (swiglu: even)")
@@ -30,7 +31,7 @@ def want_parts(parts: Sequence[LowRankPart], width: int, swiglu: bool) -> tuple[
             got = f"down {list(down)}, up {list(up)} from column {part.start} on"
             want = f"[r, {depth}], [n, r], not empty, all of one K, within {width} columns"
             raise ValueError(f"pack_low_rank: parts: got {got}, want {want}")
-        ups.append(widen(part.up, "pack_low_rank: up"))
+        ups.append(as_float32(part.up, "pack_low_rank: up"))
     return depth, ups
 
 

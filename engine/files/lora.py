@@ -23,7 +23,7 @@ from typing import Any, Final, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from ...kernels.bfloat16 import widen
+from ...kernels.bfloat16 import as_float32, widen
 from ..errors import MalformedFile, UnexpectedKey, WrongShape
 from ..safetensors_file import SafetensorsFile
 
@@ -91,7 +91,8 @@ class _Layer:
 
 @dataclass(frozen=True, eq=False)
 class Factors:
-    """The change of a layer: down float32 [r, K], up float32 [N, r], with the file's own scale in `up`."""
+    """The change of a layer: down float32 [r, K], up float32 [N, r], with the file's own scale in `up`. Either may be a
+    view of the file, and is not written."""
 
     down: Float32
     up: Float32
@@ -125,6 +126,11 @@ class LoraFile:
         self.layers = tuple(name for name in found if name not in set(self.text))
         for name in self.layers:
             self.shape(name)
+
+    @property
+    def num_bytes(self) -> int:
+        """Length of the file, as it was opened."""
+        return self._file.num_bytes
 
     def shape(self, name: str) -> tuple[int, int, int]:
         """Return (N, K, r) of a layer.
@@ -163,8 +169,8 @@ class LoraFile:
         layer = self._layers[name]
         rank = self.shape(name)[2]
         if "down" in layer.keys:
-            up, down = self._factors(layer, _PLAIN)
-            return Factors(down, up * np.float32(self._scale(layer, rank)))
+            (up, down), scale = self._factors(layer, _PLAIN), self._scale(layer, rank)
+            return Factors(down, up if scale == 1 else up * np.float32(scale))
         if "hada_w1_a" in layer.keys:
             (a1, b1), (a2, b2) = self._factors(layer, _HADA_1), self._factors(layer, _HADA_2)
             scale = np.float32(self._scale(layer, b1.shape[0]))
@@ -269,7 +275,7 @@ class LoraFile:
 
     def _array(self, layer: _Layer, part: str) -> Float32:
         key = layer.keys[part]
-        values = widen(self._file.array(key), key).reshape(self._sides(layer, part))
+        values = as_float32(self._file.array(key), key).reshape(self._sides(layer, part))
         if not np.isfinite(values).all():
             raise MalformedFile(
                 "NaN or infinity", path=self.path, key=key, expected="finite numbers", remedy="take another file"

@@ -133,7 +133,10 @@ class DenseOps:
 
     def pack_low_rank(self, parts: Sequence[LowRankPart], width: int, *, swiglu: bool = False) -> ReferenceLowRank:
         depth, ups = want_parts(parts, width, swiglu)
-        own = [(widen(p.down, "pack_low_rank: down"), up, p.start) for p, up in zip(parts, ups, strict=True)]
+        own = [
+            (widen(p.down, "pack_low_rank: down"), widen(up, "pack_low_rank: up"), p.start)
+            for p, up in zip(parts, ups, strict=True)
+        ]
         return ReferenceLowRank(own, (width, depth), swiglu)
 
     @np.errstate(all="ignore")

@@ -141,10 +141,25 @@ def test_factors_are_packed_once_and_the_least_recently_used_go(tiny_model: Path
     run(engine, opened(engine, first))
     for digest in (second, third):
         run(engine, opened(engine, digest))
-    moved.write_bytes(made[1][1].read_bytes())
-    with pytest.raises(CheckpointError, match="LoRA that was changed"):
+    for data in (made[1][1].read_bytes(), moved.read_bytes()[:-64]):
+        moved.write_bytes(data)
+        with pytest.raises(CheckpointError, match="LoRA that was changed"):
+            opened(engine, first)
+    moved.unlink()
+    with pytest.raises(CheckpointError, match="cannot be read"):
         opened(engine, first)
     assert engine.num_open == 0
+
+
+def test_what_is_packed_does_not_change_with_its_file(tiny_model: Path, files: Path) -> None:
+    for backend in ("reference", "cpu"):
+        digest, path = write(files / f"kept-{backend}.safetensors", peft(changes(rank=2, seed=31)))
+        engine = Engine.load(tiny_model, backend=backend)
+        engine.add_lora(digest, path)
+        before = run(engine, opened(engine, digest))[0]
+        with path.open("r+b") as file:
+            file.write(bytes(path.stat().st_size))
+        assert np.array_equal(run(engine, opened(engine, digest))[0], before)
 
 
 def wrong(name: str) -> dict[str, Any]:
