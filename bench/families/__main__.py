@@ -3,8 +3,9 @@
 `python -m salon.bench.families [--quick] [--threads N] [--only parity|speed]`
 
 Small random models, saved by those libraries themselves, go through both in float32: each part of a family gives a row,
-and so does a whole picture. Then blocks of the real width take turns with diffusers eager and under torch.compile, in
-bf16 where the CPU multiplies it, else in float32. A family is a module of this folder with `parity` and `blocks`.
+and so does a whole picture; `covered` says which class it covers, with which option of the real models. Then blocks of
+the real width take turns with diffusers eager and under torch.compile, in bf16 where the CPU multiplies it, else in
+float32. A family is a module of this folder with `parity` and `blocks`.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from ..peers.base import USUAL
 from ..report import Goal
 from ..runner import Bench, run
 from ..torch_mode import torch_as_rival
-from . import flux, flux2, krea2, qwen_edit, qwen_image, unet, z_image
+from . import covered, flux, flux2, krea2, qwen_edit, qwen_image, unet, z_image
 
 FAMILIES: Final[dict[str, Any]] = {
     family.__name__.rpartition(".")[2]: family for family in (flux, flux2, krea2, qwen_image, qwen_edit, unet, z_image)
@@ -29,7 +30,10 @@ FAMILIES: Final[dict[str, Any]] = {
 ERROR: Final = 1e-4  # of the output's scale, in float32
 DECIBELS: Final = 40.0
 SIDE: Final = 512  # of the picture whose blocks are timed
-COLUMNS: Final = [["family", "what", "error", "decibels", "ms", "p90", "times", "compile_s"]]
+COLUMNS: Final = [
+    ["family", "what", "error", "decibels", "ms", "p90", "times", "compile_s"],
+    ["asked", "what", "option"],
+]
 
 
 def body(bench: Bench) -> None:
@@ -50,7 +54,10 @@ def _parity(bench: Bench, name: str, family: Any) -> None:
         rows = list(family.parity(Path(scratch)))
         advance("")
     for row in rows:
-        bench.row(family=name, what=row.what, error=row.error, decibels=row.decibels)
+        bench.row(
+            family=name, asked=covered.asked(name, row.what), what=row.what, option=covered.option(name, row.what),
+            error=row.error, decibels=row.decibels,
+        )  # fmt: skip
     errors = [row.error for row in rows if row.error is not None]
     pictures = [row.decibels for row in rows if row.decibels is not None]
     bench.goal(Goal.at_most(f"{name}: largest error, of the output's scale", ERROR, max(errors), ""))
