@@ -3,11 +3,13 @@
 `python -m salon.bench.lora [--quick] [--threads N]`
 
 One double and one single block at the width of FLUX.1, random weights, and a LoRA of rank 16 for every linear layer of
-both, from files in diffusers' layout. diffusers draws for one user at a time: it reads the LoRA's file, adds it to the
-weights, takes the step and takes it away again (`load_lora_adapter`, `fuse_lora`, `unfuse_lora`; without the package
-peft these are imitated by the one product and sum that they compute). Before anything is timed, the velocities of the
-shared step are checked to be those of 8 steps, bit for bit, and diffusers' to be those of Salon's but for rounding.
-Then the same on the model that ships, whose width of 384 leaves a LoRA of rank 16 a larger share of the work.
+both, from files in diffusers' layout. diffusers draws for one user at a time: `load_lora_weights` of the user's file,
+`fuse_lora`, the step, `unfuse_lora`, `unload_lora_weights`; its steps alone are a row of their own. Without the package
+peft, which these need, they are imitated by the one product and sum of each layer that they cannot do without, and a
+note says so. Before anything is timed, the velocities of the shared step are checked to be those of 8 steps, bit for
+bit, and diffusers' to be those of Salon's but for rounding. Then the same on the model that ships, whose width of 384
+leaves a LoRA of rank 16 a larger share of the work. Of a file's first use, reading is that of its bytes, the digest
+says that it is still the file that was named, and packing is all that makes the factors of its arrays.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ import numpy as np
 
 from .batch import PROMPTS
 from .flux_width import CHANNELS, FLUX, POOLED_WIDTH, TEXT_WIDTH, TINY, Shape, load, random_model
-from .measure import interleave, timed
+from .measure import Samples, interleave, timed
 from .peers.base import DTYPES, USUAL, image_ids
 from .report import Goal
 from .runner import Bench, run
@@ -38,10 +40,11 @@ NONE, SHARED, APART, RIVAL = (
     "8 LoRAs, 8 steps",
     "diffusers, one user at a time",
 )
-SWITCH = "diffusers: load, fuse and unfuse alone"
+STEPS, SWITCH = "diffusers: its 8 steps alone", "diffusers: load, fuse, unfuse and unload alone"
+WIDTH = "FLUX.1's width, 2 blocks"
 COLUMNS = [
     ["model", "candidate", "ms", "p10", "p90", "over_none"],
-    ["model", "lora_mb", "read_ms", "pack_ms", "again_ms"],
+    ["model", "lora_mb", "read_ms", "digest_ms", "pack_ms", "first_ms", "again_ms"],
 ]
 NEAR = 2e-2  # of the largest value: how far diffusers' velocity may be from Salon's
 
@@ -70,6 +73,14 @@ def layers_of(where: Any) -> dict[str, tuple[int, int]]:
     return found
 
 
+def pipeline_of(transformer: Any) -> Any:
+    """Return a pipeline of diffusers that has a transformer alone."""
+    from diffusers import FluxPipeline
+
+    rest = ("scheduler", "vae", "text_encoder", "tokenizer", "text_encoder_2", "tokenizer_2")
+    return FluxPipeline(**dict.fromkeys(rest), transformer=transformer)
+
+
 class Wide:
     """Blocks of a width, with Salon's and diffusers' model of the same weights, and the users' LoRAs."""
 
@@ -79,6 +90,7 @@ class Wide:
 
         self.shape: Shape = TINY if bench.tiny else FLUX
         self.theirs = random_model(self.shape, root / "transformer")
+        self.pipeline = pipeline_of(self.theirs) if find_spec("peft") is not None else None
         self.ops, self.ours = load(root, bench.threads)
         self.users = bench.pick(3, USERS, USERS)
         self.side, self.text_rows = bench.pick((64, 8), (128, 64), (256, 128))
@@ -89,12 +101,17 @@ class Wide:
             write_lora(path, layers_of(self.where), i)
         self.loras = [self.packed(path) for path in self.paths]
 
+    @staticmethod
+    def read(path: Path) -> dict[str, Any]:
+        """Return the arrays of a file, as diffusers reads it."""
+        from diffusers import FluxPipeline
+
+        return dict(FluxPipeline.lora_state_dict(path))
+
     def packed(self, path: Path) -> Any:
-        """Read and pack a LoRA, as the engine does at its first use."""
-        from ..engine.files.lora import file_digest
+        """Open and pack a LoRA, as the engine does at its first use."""
         from ..engine.weights.lora import pack_lora
 
-        file_digest(path)
         file, placed = self.rules.open(path)
         return pack_lora(self.ops, file, placed, self.where, 0)
 
@@ -121,36 +138,43 @@ class Wide:
         (times,) = self.ops.vectors(np.full(len(users), 500, np.float32))
         return lambda: flux.velocity(self.ops, self.ours, layout, noisy, times)
 
-    def rival(self, user: int, *, step: bool = True) -> Any:
-        """Load a user's LoRA into diffusers' model, fuse it, take a step (or not), unfuse it. Return the velocity."""
+    def step(self, user: int) -> Any:
+        """Take a user's step with diffusers' model as it is. Return the velocity."""
         import torch
-        from diffusers import FluxPipeline
 
-        read, real = FluxPipeline.lora_state_dict(self.paths[user]), find_spec("peft") is not None
-        if real:
-            self.theirs.load_lora_adapter(read, adapter_name="user")
-            self.theirs.fuse_lora()
-        else:
+        latents, text, pooled = self.inputs(user)
+        dtype = getattr(torch, DTYPES[USUAL])
+        return self.theirs(
+            hidden_states=torch.from_numpy(latents)[None].to(dtype),
+            encoder_hidden_states=torch.from_numpy(text)[None].to(dtype),
+            pooled_projections=torch.from_numpy(pooled)[None].to(dtype),
+            timestep=torch.tensor([0.5]),
+            img_ids=torch.from_numpy(image_ids(self.side, self.side)),
+            txt_ids=torch.zeros(self.text_rows, 3),
+            return_dict=False,
+        )[0][0]
+
+    def rival(self, user: int) -> tuple[Any, float]:
+        """Load a user's LoRA into diffusers' model, fuse it, take a step, unfuse and unload it.
+
+        Returns:
+            The velocity, and the milliseconds of the step alone.
+        """
+        if self.pipeline is None:
+            read = self.read(self.paths[user])
             self._add(read, 1.0)
-        velocity = None
-        if step:
-            latents, text, pooled = self.inputs(user)
-            dtype = getattr(torch, DTYPES[USUAL])
-            velocity = self.theirs(
-                hidden_states=torch.from_numpy(latents)[None].to(dtype),
-                encoder_hidden_states=torch.from_numpy(text)[None].to(dtype),
-                pooled_projections=torch.from_numpy(pooled)[None].to(dtype),
-                timestep=torch.tensor([0.5]),
-                img_ids=torch.from_numpy(image_ids(self.side, self.side)),
-                txt_ids=torch.zeros(self.text_rows, 3),
-                return_dict=False,
-            )[0][0]
-        if real:
-            self.theirs.unfuse_lora()
-            self.theirs.delete_adapters("user")
         else:
+            self.pipeline.load_lora_weights(str(self.paths[user]), adapter_name="user")
+            self.pipeline.fuse_lora()
+        start = time.perf_counter()
+        velocity = self.step(user)
+        milliseconds = 1e3 * (time.perf_counter() - start)
+        if self.pipeline is None:
             self._add(read, -1.0)
-        return velocity
+        else:
+            self.pipeline.unfuse_lora()
+            self.pipeline.unload_lora_weights()
+        return velocity, milliseconds
 
     def _add(self, read: dict[str, Any], sign: float) -> None:
         modules = dict(self.theirs.named_modules())
@@ -172,54 +196,70 @@ def wide(bench: Bench) -> None:
         apart = np.concatenate([np.asarray(model.ops.numpy(each())) for each in alone])
         if not np.array_equal(together, apart):
             raise ArithmeticError("the velocities of the shared step are not those of steps of one")
-        theirs = model.rival(0).float().numpy()
+        theirs = model.rival(0)[0].float().numpy()
         error = float(np.abs(together[: len(theirs)] - theirs).max() / np.abs(theirs).max())
         if not error <= NEAR:
             raise ArithmeticError(f"diffusers' velocity: {error:.3g} of the largest from Salon's, allowed {NEAR}")
-        bench.use("torch", "diffusers")
+        bench.use("torch", "diffusers", "peft")
         way = "its own"
-        if find_spec("peft") is None:
+        if model.pipeline is None:
             way = "what peft does, W += B A of each layer and -= after the step, for peft is not installed"
         rows = model.users * ((model.side // 16) ** 2 + model.text_rows)
         bench.note(f"{model.ops.name} and diffusers eager {USUAL}; fusing is {way}; {rows:,} rows of all users")
         bench.note(f"diffusers' velocity is {error:.1e} of the largest apart from Salon's")
+        stepping = Samples()
 
         def one_by_one() -> None:
             for each in alone:
                 each()
 
-        def theirs_all(step: bool) -> None:
-            for user in users:
-                model.rival(user, step=step)
+        def theirs_all() -> None:
+            stepping.values.append(sum(model.rival(user)[1] for user in users))
 
         turns: dict[str, Callable[[], Sequence[float]]] = {
             NONE: lambda: timed(none, 1), SHARED: lambda: timed(shared, 1), APART: lambda: timed(one_by_one, 1),
-            RIVAL: lambda: timed(partial(theirs_all, True), 1), SWITCH: lambda: timed(partial(theirs_all, False), 1),
+            RIVAL: lambda: timed(theirs_all, 1),
         }  # fmt: skip
-        results = _rows(bench, "FLUX.1's width, 2 blocks", turns, bench.pick(1, 2, 8))
+        results = _rows(bench, WIDTH, turns, bench.pick(1, 2, 6))
         base, ours, rival = (results[name].median for name in (NONE, SHARED, RIVAL))
-        if base and ours and rival:
+        switching = Samples([a - b for a, b in zip(results[RIVAL].values, stepping.values, strict=True)])
+        for name, samples in ((STEPS, stepping), (SWITCH, switching)):
+            _row(bench, WIDTH, name, samples, base)
+        if base and ours:
             more = (ours / base - 1) * 100
             bench.goal(
                 Goal.at_most(f"{model.users} LoRAs of rank {RANK} in one step: more than none", 10.0, more, " %")
             )
-            bench.goal(
-                Goal.at_least("diffusers (load, fuse, step, unfuse), against one shared step", 3.0, rival / ours)
-            )
-        path, samples = model.paths[0], []
-        size = path.stat().st_size
-        read = sorted(timed(lambda: path.read_bytes(), 3))[1]
-        for _ in range(3):
-            start = time.perf_counter()
-            model.packed(path)
-            samples.append(1e3 * (time.perf_counter() - start))
-        bench.row(model="FLUX.1's width, 2 blocks", lora_mb=size / 1e6, read_ms=read, pack_ms=sorted(samples)[1])
+        if ours and rival:
+            bench.goal(Goal.at_least("diffusers (load to unload), against one shared step", 3.0, rival / ours))
+        first_use(bench, WIDTH, model.paths, model.packed)
+
+
+def first_use(bench: Bench, model: str, paths: Sequence[Path], pack: Callable[[Path], Any], **cells: float) -> None:
+    """Add a row of how long the first use of a file takes, and its parts: medians of all files."""
+    from ..engine.files.lora import file_digest
+
+    parts = {
+        name: Samples([1e3 * _seconds(partial(call, path)) for path in paths]).median
+        for name, call in (("read_ms", Path.read_bytes), ("digest_ms", file_digest), ("pack_ms", pack))
+    }
+    bench.row(model=model, lora_mb=paths[0].stat().st_size / 1e6, **parts, **cells)
+    if parts["read_ms"] and parts["pack_ms"]:
+        times = parts["pack_ms"] / parts["read_ms"]
+        bench.goal(Goal.at_most(f"{model}: packing a LoRA, of reading its file", 2.0, times, "x"))
+
+
+def _seconds(call: Callable[[], Any]) -> float:
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
 
 
 def shipped(bench: Bench) -> None:
     """Measure the model that ships."""
     from ..engine.engine import Engine
     from ..engine.lora_rules import load_lora_rules
+    from ..engine.weights.lora import pack_lora
 
     engine = Engine.load(threads=bench.threads)
     users = bench.pick(3, USERS, USERS)
@@ -236,18 +276,20 @@ def shipped(bench: Bench) -> None:
                 for i, (prompt, digest) in enumerate(zip(PROMPTS, digests, strict=False))
             ]
 
-        first = time.perf_counter()
-        one = engine.open(engine.make_spec("a cat", loras=digests[:1]))
-        cold = 1e3 * (time.perf_counter() - first)
-        first = time.perf_counter()
-        two = engine.open(engine.make_spec("a cat", loras=digests[:1]))
-        warm = 1e3 * (time.perf_counter() - first)
-        for each in (one, two):
-            engine.close(each)
-        read = sorted(timed(lambda: paths[0].read_bytes(), 3))[1]
-        bench.row(
-            model="shipped", lora_mb=paths[0].stat().st_size / 1e6, read_ms=read, pack_ms=cold - warm, again_ms=warm
-        )
+        def used(digest: str) -> float:
+            """Return the milliseconds that opening a generation takes with a LoRA."""
+            start = time.perf_counter()
+            engine.close(engine.open(engine.make_spec("a cat", loras=[digest] if digest else [])))
+            return 1e3 * (time.perf_counter() - start)
+
+        used("")  # which reads the prompt
+        first, again = (Samples([used(digest) for digest in digests]).median or 0.0 for _ in range(2))
+        rules = load_lora_rules()
+
+        def pack(path: Path) -> Any:
+            return pack_lora(engine.ops, *rules.open(path), where, 0)
+
+        first_use(bench, "shipped", paths, pack, first_ms=first - again, again_ms=again)
         none, with_loras = opened(False), opened(True)
         turns: dict[str, Callable[[], Sequence[float]]] = {
             NONE: lambda: timed(partial(engine.step, none), 1),
@@ -258,16 +300,19 @@ def shipped(bench: Bench) -> None:
         _rows(bench, "shipped", turns, bench.pick(1, 5, 40))
 
 
-def _rows(bench: Bench, model: str, turns: dict[str, Callable[[], Sequence[float]]], rounds: int) -> dict[str, Any]:
+def _rows(bench: Bench, model: str, turns: dict[str, Callable[[], Sequence[float]]], rounds: int) -> dict[str, Samples]:
     """Let candidates take turns, and add a row for each."""
     with bench.progress(model, rounds) as advance:
         results = interleave(turns, rounds=rounds, deadline=bench.deadline, on_round=lambda: advance(""))
-    base = results[NONE].median
     for name, samples in results.items():
-        low, high = samples.spread or (None, None)
-        over = samples.median / base if samples.median and base else None
-        bench.row(model=model, candidate=name, ms=samples.median, p10=low, p90=high, n=len(samples), over_none=over)
+        _row(bench, model, name, samples, results[NONE].median)
     return dict(results)
+
+
+def _row(bench: Bench, model: str, name: str, samples: Samples, base: float | None) -> None:
+    low, high = samples.spread or (None, None)
+    over = samples.median / base if samples.median and base else None
+    bench.row(model=model, candidate=name, ms=samples.median, p10=low, p90=high, n=len(samples), over_none=over)
 
 
 def body(bench: Bench) -> None:
