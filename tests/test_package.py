@@ -9,8 +9,10 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -61,10 +63,33 @@ def modules(*folders: str) -> list[Path]:
     return sorted(path for path in found if path.parent != ROOT / "bench" / "micro")
 
 
-def imports(path: Path) -> Iterator[tuple[str, bool]]:
-    """(absolute module name, relative?) of everything that a module of ours imports, wherever in it."""
+class Imports(NamedTuple):
+    """What a module of ours imports.
+
+    Attributes:
+        names: (absolute module name, relative?) of everything, wherever in it.
+        first: modules, as they are written, that it imports names from when it is imported itself.
+    """
+
+    names: tuple[tuple[str, bool], ...]
+    first: tuple[str, ...]
+
+
+@cache
+def read(path: Path) -> Imports:
+    """Read a module of ours, which several tests look at."""
+    tree = ast.parse(path.read_text(), str(path))
+    first = tuple(node.module or "" for node in tree.body if isinstance(node, ast.ImportFrom))
+    return Imports(tuple(_names(path, tree)), first)
+
+
+def imports(path: Path) -> tuple[tuple[str, bool], ...]:
+    return read(path).names
+
+
+def _names(path: Path, tree: ast.Module) -> Iterator[tuple[str, bool]]:
     package = ("salon", *path.relative_to(ROOT).parent.parts)
-    for node in ast.walk(ast.parse(path.read_text(), str(path))):
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from ((alias.name, False) for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and not node.level:
@@ -163,9 +188,7 @@ def test_only_the_backends_that_need_a_peer_import_it(path: Path) -> None:
 def test_the_triton_backend_is_imported_when_it_is_created() -> None:
     """Without torch everything else works: only its own folder, and functions, import what needs torch."""
     for path in [path for path in modules(*FLOORS) if TRITON not in path.parents]:
-        for node in ast.parse(path.read_text(), str(path)).body:
-            names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
-            assert not any(name == "triton" or name.startswith("triton.") for name in names), identify(path)
+        assert not any(name == "triton" or name.startswith("triton.") for name in read(path).first), identify(path)
 
 
 def test_the_default_install_brings_what_every_floor_imports() -> None:

@@ -33,15 +33,16 @@ def test_there_are_two_commands() -> None:
 def test_the_programs_run(number: int, images: int) -> None:
     programs = blocks("python")
     assert len(programs) == 3
-    assert "range(6)" in programs[1]
-    programs[1] = programs[1].replace("range(6)", "range(2)")  # of as many grids nothing more is seen
+    for much, little in (("range(6)", "range(2)"), ("images=4", "images=4, steps=6")):
+        assert much in programs[1]
+        programs[1] = programs[1].replace(much, little)  # of as many grids and steps nothing more is seen
     names: dict[str, object] = {}
     exec(compile(programs[number], "README.md", "exec"), names)
     assert getattr(names["pictures"], "shape", None) == (images, 128, 128, 3)
 
 
 def test_the_client_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    program, address = blocks("python")[2], "tcp://127.0.0.1:5599"
+    program, address = blocks("python")[2].replace("images=4", "images=4, steps=6"), "tcp://127.0.0.1:5599"
     assert address in program
     monkeypatch.chdir(tmp_path)
     options = ServeOptions(listen=("tcp://127.0.0.1:0",), data=tmp_path / "data", metrics=None, grace_s=0.2)
