@@ -31,6 +31,7 @@ PROMPTS = (
     "a cat, bold ink", "a guitar, storybook", "a house, on a yellow background", "an umbrella, sepia tones",
 )  # fmt: skip
 SIZES = ((128, 128), (160, 96), (96, 160), (128, 96), (192, 128), (64, 64), (128, 128), (144, 112))
+TINY_SIZES = ((64, 64), (80, 48), (48, 80), (64, 48), (96, 64), (32, 32), (64, 64), (64, 48))
 VARIANTS = ("no adapters", "1 adapter each", "4 adapters each", "1 shipped style each", "1 reference each")
 NONE, ONE, FOUR, SHIPPED_ONE, REFERENCE = VARIANTS
 COLUMNS = [["step", "adapters", "ms", "p10", "p90", "samples", "rows", "against_none"]]
@@ -39,8 +40,15 @@ COLUMNS = [["step", "adapters", "ms", "p10", "p90", "samples", "rows", "against_
 class Group:
     """Eight generations stepped together or one by one; opened anew when their steps are used up."""
 
-    def __init__(self, engine: Any, adapters: Sequence[Sequence[str]], together: bool) -> None:
+    def __init__(
+        self,
+        engine: Any,
+        adapters: Sequence[Sequence[str]],
+        together: bool,
+        sizes: Sequence[tuple[int, int]] = SIZES,
+    ) -> None:
         self.engine, self.adapters, self.together = engine, adapters, together  # names of adapters of each generation
+        self.sizes = sizes
         self.generations: list[Any] = []
         self.left = 0
 
@@ -49,7 +57,7 @@ class Group:
         from ..engine.styles import names as styles
 
         specs = []
-        for i, (prompt, (width, height)) in enumerate(zip(PROMPTS, SIZES, strict=True)):
+        for i, (prompt, (width, height)) in enumerate(zip(PROMPTS, self.sizes, strict=True)):
             uses = tuple(
                 AdapterUse(name, 0.2 + 0.1 * i, styles.NONE if styles.is_style(name) else None)
                 for name in self.adapters[i]
@@ -106,11 +114,14 @@ def verify(groups: Sequence[Group], steps: int) -> None:
                 raise ArithmeticError(f"generation {number}: its latents depend on what else is in the step")
 
 
-def references(engine: Any) -> list[str]:
-    """Draw a picture for each prompt, and return the names of their styles, as the engine takes users' references."""
+def references(engine: Any, **size: int) -> list[str]:
+    """Draw a picture for each prompt, and return the names of their styles, as the engine takes users' references.
+
+    `size`: the pictures' width and height in pixels, if they are not to have the model's own.
+    """
     names = []
     for number, prompt in enumerate(PROMPTS):
-        generation = engine.open(engine.make_spec(prompt, steps=2, seed=number))
+        generation = engine.open(engine.make_spec(prompt, steps=2, seed=number, **size))
         while generation.state is State.RUNNING:
             engine.step([generation])
         pixels = engine.finish(generation)[0]
@@ -131,13 +142,15 @@ def body(bench: Bench) -> None:
     for name, tokens in zip(flat, random_tokens(engine, [TOKENS] * len(flat)), strict=True):
         engine.register_adapter(name, tokens)
     styles = Shipped.of(engine).register(engine, len(PROMPTS))
+    sizes = bench.pick(TINY_SIZES, SIZES, SIZES)
+    brought = references(engine, **({"width": 64, "height": 64} if bench.tiny else {}))
     chosen: dict[str, Sequence[Sequence[str]]] = {
         NONE: [[] for _ in PROMPTS], ONE: [each[:1] for each in names], FOUR: names,
-        SHIPPED_ONE: [[style] for style in styles], REFERENCE: [[style] for style in references(engine)],
+        SHIPPED_ONE: [[style] for style in styles], REFERENCE: [[style] for style in brought],
     }  # fmt: skip
     groups: dict[tuple[str, str], Group] = {}
     for variant, each in chosen.items():
-        pair = [Group(engine, each, together) for together in (True, False)]
+        pair = [Group(engine, each, together, sizes) for together in (True, False)]
         verify(pair, bench.pick(1, 3, 3))
         groups[("one step of 8", variant)], groups[("8 steps of one", variant)] = pair
     bench.note(f"latents of the shared step equal those of separate steps, bit for bit, with {', '.join(VARIANTS)}")

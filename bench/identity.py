@@ -34,6 +34,7 @@ JOBS = 8  # submitted together
 KILL_EVERY = 3  # rounds
 DEADLINE_S = 120.0
 SIZES = ((64, 64), (96, 64), (64, 96), (128, 128), (160, 96))
+TINY_SIZES = ((32, 32), (48, 32), (32, 48), (64, 64))
 FINAL = [state.value for state in JobState if state.final]
 ADAPTERS = {f"style{k}": k + 1 for k in range(4)}  # name -> tokens, of the random branch
 STYLES = 4  # of the shipped adapter
@@ -45,7 +46,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def fields(draw: random.Random, guidance: float, tiny: bool) -> dict[str, Any]:
     """Draw a random request. `guidance` is the model's own."""
-    width, height = draw.choice(SIZES)
+    width, height = draw.choice(TINY_SIZES if tiny else SIZES)
     known = [*sorted(ADAPTERS), *(f"{BRANCH}-{k}" for k in range(STYLES))]
     names = draw.sample(known, draw.choice((0, 0, 1, 2)))
     null = f"{BRANCH}-null"

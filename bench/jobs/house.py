@@ -48,6 +48,7 @@ class House:
 
     Attributes:
         short: whether it takes as little time as it can: a tiny run.
+        steps, size: what a request says to take as little: of steps and of pixels.
         parent: the job whose pictures are started from.
         draft: a draft.
         mask: digest of a mask for the parent's pictures.
@@ -57,10 +58,11 @@ class House:
         self.short = steps is not None
         self.steps: dict[str, Any] = {} if steps is None else {"steps": steps}
         self.studio = DurableStudio(folder, threads=threads)
+        self.size: dict[str, Any] = {"width": 64, "height": 64} if self.short else {}
         self.few: dict[str, Any] = {"images": 1} if self.short else {}
         two: dict[str, Any] = {"images": 2} if self.short else {}  # a blend has two sources
-        self.parent = self.studio.make("imagine", PARENT, seed=1, **self.steps, **two)
-        self.draft = self.studio.make("imagine", PARENT, seed=1, draft=True, **self.few)
+        self.parent = self.studio.make("imagine", PARENT, seed=1, **self.steps, **self.size, **two)
+        self.draft = self.studio.make("imagine", PARENT, seed=1, draft=True, **self.size, **self.few)
         for job in (self.parent, self.draft):
             self.pictures(job)
         width, height = self.pictures(self.parent)[0].shape[1::-1]
@@ -74,7 +76,7 @@ class House:
         fixed = {"seed": seed, **self.steps}
         drawn = {**fixed, **self.few}
         own: dict[str, list[Request]] = {
-            "imagine": [Request("imagine", "a red apple", (), drawn)],
+            "imagine": [Request("imagine", "a red apple", (), drawn | self.size)],
             "reroll": [Request("reroll", sources="whole", said=fixed)],
             "vary": [Request("vary", said=drawn), Request("vary", said={"strong": True, **drawn})],
             "region": [Request("region", "a cat with a crown", said={"mask": self.mask, **drawn})],

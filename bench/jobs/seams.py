@@ -33,7 +33,7 @@ def body(bench: Bench, house: House) -> None:
     images = bench.pick(1, 2, 8)
     found = {}
     for tile in (False, True):
-        job = house.studio.make("imagine", PATTERN, seed=3, images=images, tile=tile, **house.steps)
+        job = house.studio.make("imagine", PATTERN, seed=3, images=images, tile=tile, **house.steps, **house.size)
         found[tile] = round_step(house.pictures(job))
         bench.row(picture=f"imagine tile={tile}", pictures=images, seam=found[tile])
     bench.goal(Goal.at_most("seam of --tile, in steps between inner columns", SEAM, found[True]))

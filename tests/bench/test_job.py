@@ -1,15 +1,12 @@
 """The grid benchmark's job, made of the model that ships."""
 
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 
 pytest.importorskip("transformers", reason="the rivals' text is encoded with transformers (extra: peers)")
 
 from salon.bench.facts import SHIPPED, Facts
-from salon.bench.job import PROMPT
+from salon.bench.job import PROMPT, make
 from salon.bench.peers.base import Job
 from salon.engine.codecs.packed_kl import PackedKl
 from salon.engine.engine import Engine
@@ -20,9 +17,7 @@ from salon.engine.text.pipelines.clauses import ClausePipeline
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Job:
     path = tmp_path_factory.mktemp("job") / "job.npz"
-    command = [sys.executable, "-m", "salon.bench.job", str(SHIPPED), str(path)]
-    run = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-    assert run.returncode == 0, run.stderr[-2000:]
+    make(Facts.of(SHIPPED)).save(path)  # by itself, as a process, it runs in test_grid.py
     return Job.load(path)
 
 

@@ -56,9 +56,7 @@ def tiny(name: str, out: Path) -> dict[str, Any]:
 
 
 @pytest.mark.filterwarnings("ignore:__array__:DeprecationWarning")  # of diffusers with numpy 2
-@pytest.mark.parametrize(
-    "name", [pytest.param(each, marks=pytest.mark.alone) if each == "faults" else each for each in RUNS]
-)
+@pytest.mark.parametrize("name", RUNS)
 def test_runs_on_the_shipped_model(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     wanted = RUNS[name]
     if find_spec(wanted["needs"]) is None:
