@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...kernels.ops import Float32
-from .numbers import CHUNK, narrow
+from .numbers import CHUNK, empty, narrow
 
 # Writes rows start to stop of the array, as a matrix, to an array [stop - start, columns].
 Decode = Callable[[int, int, NDArray[Any]], None]
@@ -47,7 +47,7 @@ class Coded:
         """
         length, columns = matrix(self.shape)
         start, stop = (0, length) if rows is None else rows
-        out = np.empty((stop - start, columns), np.uint16 if narrowed else np.float32)
+        out = empty((stop - start, columns), np.uint16 if narrowed else np.float32)
         decode, step = self.begin(narrowed), max(1, CHUNK // max(1, columns * self.unit)) * self.unit
         for at in range(start, stop, step):
             until = min(at + step, stop)

@@ -5,6 +5,9 @@ Sources: OCP 8-bit floating point (e4m3: "fn", without infinities; e5m2), OCP mi
 
 from __future__ import annotations
 
+import math
+import mmap
+from contextlib import suppress
 from functools import cache
 from typing import Any, Final
 
@@ -15,6 +18,7 @@ from ...kernels.ops import Float32
 
 Bits = NDArray[np.uint16]  # of bfloat16
 CHUNK: Final = 1 << 16  # numbers that are decoded at once: what a core's cache holds
+OWN: Final = 1 << 20  # bytes from which on a decoded array has a mapping of its own
 
 
 def _table(values: NDArray[Any]) -> Float32:
@@ -70,6 +74,21 @@ def e2m1_pairs() -> Float32:
     return _table(np.stack([values[codes >> 4], values[codes & 15]], axis=1))
 
 
+def empty(shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
+    """Return an array whose numbers are to be written, and which is gone when they are packed.
+
+    A large one has a mapping of its own, which goes back to the system with it. Of the C library's memory, which packed
+    weights take part of, it would leave holes between these.
+    """
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    if size < OWN:
+        return np.empty(shape, dtype)
+    memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    with suppress(OSError):  # a system without huge pages
+        memory.madvise(mmap.MADV_HUGEPAGE)
+    return np.frombuffer(memory, dtype).reshape(shape)
+
+
 def narrow(values: Float32, out: Bits) -> None:
     """Write float32 values as bfloat16 bits, rounded to nearest, ties to even, as the backends round. NaN stays NaN."""
     bits = np.ascontiguousarray(values, np.float32).view(np.uint32)
@@ -86,7 +105,7 @@ def narrow(values: Float32, out: Bits) -> None:
 
 def narrowed(values: NDArray[Any]) -> Bits:
     """Return an array of any float dtype as bfloat16 bits, part by part: no copy of it in float32 is made."""
-    out = np.empty(values.shape, np.uint16)
+    out = empty(values.shape, np.uint16)
     flat, to = np.ascontiguousarray(values).reshape(-1), out.reshape(-1)
     for start in range(0, flat.size, CHUNK):
         part = slice(start, start + CHUNK)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import mmap
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,13 @@ from salon.engine.errors import CheckpointError, MalformedFile, WrongDtype, Wron
 from salon.engine.files import flux
 from salon.engine.files.opening import ModelPath
 from salon.engine.memory import loading_bytes, weight_bytes
+from salon.engine.quantised.coded import Coded, Decode, write
 from salon.engine.quantised.numbers import narrowed
 from salon.engine.safetensors_file import SafetensorsFile
 from salon.engine.survey import survey
 from salon.engine.weights.flux import load_flux
 from salon.kernels import backends
+from salon.kernels.bfloat16 import widen
 from salon.kernels.cpu import CpuOps
 
 torch = pytest.importorskip("torch")
@@ -312,3 +315,24 @@ def test_hostile_headers_give_typed_errors(tmp_path: Path) -> None:
         except CheckpointError:
             pass
     assert 0 < read < 100
+
+
+def test_large_arrays_have_mappings_of_their_own() -> None:
+    shape = (3, 600, 1024)  # more bytes than OWN, and more numbers than a CHUNK
+
+    def begin(_: bool) -> Decode:
+        def decode(start: int, stop: int, out: Any) -> None:
+            write(np.arange(start, stop, dtype=np.float32)[:, None] + np.zeros(600 * 1024, np.float32), out)
+
+        return decode
+
+    coded = Coded("rows by their number", shape, 0, begin)
+    for rows, small in ((None, False), ((1, 3), False), (None, True)):
+        got = coded.read(rows, narrowed=small)
+        assert not got.flags.writeable
+        numbers = widen(got, "x")
+        assert np.array_equal(numbers, np.broadcast_to(np.arange(*(rows or (0, 3)))[:, None, None], numbers.shape))
+        base = got
+        while isinstance(base, np.ndarray):
+            base = base.base
+        assert isinstance(base.obj if isinstance(base, memoryview) else base, mmap.mmap)
