@@ -101,7 +101,7 @@ class Panels:
             mine = slice(start // PANEL, start // PANEL + count)
             first[mine], last[mine] = low, low + rank
             place[mine] = at + np.arange(count) * (rank * PANEL)
-            data[at : at + up.size] = up.reshape(count, PANEL, rank).transpose(0, 2, 1).reshape(-1)
+            data[at : at + up.size].reshape(count, rank, PANEL)[...] = up.reshape(count, PANEL, rank).transpose(0, 2, 1)
             at += up.size
         return cls(data, place, first, last)
 
