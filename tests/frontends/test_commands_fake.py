@@ -22,11 +22,9 @@ import pytest
 
 from salon.frontends.client import lookout
 from salon.frontends.client.fake import FakeServer
-from salon.frontends.wire.messages import AccountInfo, JobInfo, Status, Submit
+from salon.frontends.wire.messages import AccountInfo, JobInfo, OpsStatus, Record, Status, Submit, Watch
 
 from .conftest import COMMAND, Main, finish, start
-
-pytestmark = pytest.mark.alone
 
 ADA = "0123456789abcdef" * 4
 
@@ -62,6 +60,19 @@ def wait_for(true: Callable[[], object]) -> None:
     while not true():
         assert time.monotonic() < end
         time.sleep(0.01)
+
+
+def once_asked(fake: FakeServer, kind: type[Record], act: Callable[[], object]) -> threading.Thread:
+    """Act when the server has got a request of a kind, on a thread of its own."""
+
+    def wait() -> None:
+        wait_for(lambda: any(isinstance(request, kind) for request in list(fake.requests)))
+        time.sleep(0.1)  # it is answered
+        act()
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    return thread
 
 
 # ---- imagine -----------------------------------------------------------------------------------------------------
@@ -175,8 +186,9 @@ def test_a_refused_submit(ask: Main, fake: FakeServer) -> None:
 def test_a_lost_server(ask: Main, fake: FakeServer) -> None:
     """While a job is waited for: it is not cancelled, and the way back to it is told."""
     fake.hold = True
-    threading.Timer(0.5, fake.stop).start()
+    stopper = once_asked(fake, Watch, fake.stop)
     code, out, err = ask("imagine", "x", "--timeout", "1")
+    stopper.join()
     assert (code, out) == (3, "")
     _, note, error = err.splitlines()
     assert note == "salon: note: job job-1 goes on; later: salon show job-1 --follow -o ."
@@ -186,8 +198,9 @@ def test_a_lost_server(ask: Main, fake: FakeServer) -> None:
 def test_the_way_back_names_the_place_that_was_given(ask: Main, fake: FakeServer, tmp_path: Path) -> None:
     """faults.md 27: the hint forgot `-o`, and the pictures landed elsewhere."""
     fake.hold = True
-    threading.Timer(0.5, fake.stop).start()
+    stopper = once_asked(fake, Watch, fake.stop)
     code, _, err = ask("imagine", "x", "--timeout", "1", "-o", "my pictures.png")
+    stopper.join()
     assert code == 3
     assert "later: salon show job-1 --follow -o 'my pictures.png'" in err
 
@@ -209,14 +222,12 @@ def test_a_silent_server_is_told_of(ask: Main, fake: FakeServer, impatient: Call
     back: list[FakeServer] = []
 
     def stop() -> None:
-        wait_for(lambda: any(type(request).__name__ == "Watch" for request in fake.requests))
         fake.stop()
         time.sleep(TELL_S + 1)  # longer than it may be away without a word
         back.append(FakeServer(fake.address, house=fake.house).start())
         back[0].release()
 
-    stopper = threading.Thread(target=stop)
-    stopper.start()
+    stopper = once_asked(fake, Watch, stop)
     code, _, err = ask("imagine", "x", "--n", "1", "-o", "x y.png")
     stopper.join()
     back[0].stop()
@@ -278,7 +289,7 @@ def test_interrupted_is_cancelled(
 ) -> None:
     fake.hold = True
     process = start(["imagine", "x", "-o", "x.png", "--preview", "p.jpg"], tmp_path, env=env)
-    wait_for(lambda: any(type(request).__name__ == "Watch" for request in fake.requests))
+    wait_for(lambda: any(isinstance(request, Watch) for request in list(fake.requests)))
     process.send_signal(number)
     result = finish(process)
     assert (result.returncode, result.stdout) == (code, "")
@@ -345,8 +356,9 @@ def test_show_follow(ask: Main, fake: FakeServer) -> None:
     assert "queued, with 0 of 1 pictures" in err
     assert "--follow" in err
     fake.step_s = 0.1
-    threading.Timer(0.2, fake.release).start()
+    releaser = once_asked(fake, Watch, fake.release)
     code, out, err = ask("show", "job-1", "--follow", "-o", ".")
+    releaser.join()
     assert (code, out.splitlines()[-1]) == (0, "x-0.png")
     told = [line.split(" ", 1)[1] for line in err.splitlines()]
     assert told[:3] == ["queued", "started", "step 1/4"]
@@ -429,12 +441,13 @@ def test_a_drained_server_that_stops(ask: Main, fake: FakeServer) -> None:
     """It is gone before the last job was seen to end; that is no error."""
     fake.hold = True
     ask("imagine", "x", "--detach")
-    threading.Timer(0.4, fake.release).start()
+    releaser = once_asked(fake, OpsStatus, fake.release)
     assert ask("ops", "drain", "--stop", "--wait") == (
         0,
         "draining\nall jobs have ended, the server stops\n",
         "1 job left\n",
     )
+    releaser.join()
 
 
 def test_a_drain_that_somebody_ends(ask: Main, fake: FakeServer) -> None:
@@ -442,12 +455,8 @@ def test_a_drain_that_somebody_ends(ask: Main, fake: FakeServer) -> None:
     for _ in range(2):
         ask("imagine", "x", "--detach")
 
-    def resume() -> None:
-        wait_for(lambda: any(type(request).__name__ == "OpsStatus" for request in fake.requests))
-        fake.answer("ops.status", Status(state="running", queued={"fast": 2}))
-
-    resumer = threading.Thread(target=resume)
-    resumer.start()
+    running = Status(state="running", queued={"fast": 2})
+    resumer = once_asked(fake, OpsStatus, lambda: fake.answer("ops.status", running))
     code, out, err = ask("ops", "drain", "--wait")
     resumer.join()
     assert (code, out, err) == (1, "draining\n2 jobs left: the server drains no more\n", "2 jobs left\n")

@@ -8,8 +8,6 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.alone
-
 ROOT = Path(__file__).parents[2]
 SOURCES = ("memory.cpp", "pool.cpp", "machine.cpp")
 

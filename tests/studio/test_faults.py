@@ -24,8 +24,6 @@ from salon.studio.workers.worker import Worker
 
 from .conftest import TIMEOUT, Solo, add_adapters, finals, spec
 
-pytestmark = pytest.mark.alone
-
 MakeLoop = Callable[..., Loop]
 MakeEngine = Callable[[], Engine]
 

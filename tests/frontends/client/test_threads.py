@@ -26,8 +26,6 @@ from salon.frontends.wire import messages as m
 
 from .helpers import until
 
-pytestmark = pytest.mark.alone
-
 
 def threads() -> int:
     return sum(thread.name == "salon-client" for thread in threading.enumerate())

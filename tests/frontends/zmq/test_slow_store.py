@@ -21,8 +21,6 @@ from salon.studio.store.writes import AddJob, DeleteJob, EndJob, SetJob, Write
 from ..wire.plain_client import PlainClient, Refused
 from .conftest import TINY, Connect, Serve
 
-pytestmark = pytest.mark.alone
-
 
 class ZapAuthenticator:
     """Stands before a store's writes: those with a write of `kind` wait until it opens, and fail `errors` times."""

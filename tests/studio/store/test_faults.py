@@ -27,8 +27,6 @@ from salon.studio.store.writes import AddEntries, AddJob, EndJob, SetJob, SetMet
 from . import crash_writer
 from .conftest import TIMEOUT, Cluster, Place, job_row, ledger_entries, picture_row
 
-pytestmark = pytest.mark.alone
-
 MEGABYTE = 1 << 20
 
 

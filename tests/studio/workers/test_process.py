@@ -22,6 +22,7 @@ import numpy as np
 import pytest
 
 from salon.engine.spec import AdapterUse
+from salon.scheduler.policy import Policy
 from salon.scheduler.tickets import Lane
 from salon.studio.errors import JobFailed, StudioClosed, WorkerLost
 from salon.studio.job import Job
@@ -33,10 +34,9 @@ from salon.studio.workers.process import Deadlines, ProcessWorker
 
 from ..conftest import BACKEND, TIMEOUT, Solo, add_adapters, check_identity, finals, spec
 
-pytestmark = pytest.mark.alone
-
 MakePorts = Callable[..., list[ProcessWorker]]
-QUICK = Deadlines(start_s=20, beat_s=1.5, command_s=20, backoff_s=0.05, max_restarts=3)
+QUICK = Deadlines(start_s=60, beat_s=20, command_s=60, backoff_s=0.05, max_restarts=3)
+SILENT = replace(QUICK, beat_s=2)  # long enough for a worker on a busy machine
 
 
 def children() -> set[int]:
@@ -92,7 +92,7 @@ LONG = spec(steps=200, solver="heun", seed=5, adapters=(AdapterUse("page", 0.5, 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
 def test_a_dead_or_silent_worker_is_replaced(new_ports: MakePorts, solo: Solo, how: int) -> None:
     """Its jobs run again on its successor, which knows the adapters too, and everybody ends exactly once."""
-    ports = new_ports()
+    ports = new_ports(deadlines=SILENT if how == signal.SIGSTOP else QUICK)
     with Loop(ports, start_timeout_s=TIMEOUT) as loop:
         add_adapters(loop)
         job = amid(loop, LONG)
@@ -105,7 +105,7 @@ def test_a_dead_or_silent_worker_is_replaced(new_ports: MakePorts, solo: Solo, h
         assert ports[0].pid != first
         requeued = [event for event in job.events(TIMEOUT) if event.kind == "requeued"]
         assert len(requeued) == 1
-        assert ("killed by signal 9" if how == signal.SIGKILL else "no sign of life for 1.5 s") in requeued[0].reason
+        assert ("killed by signal 9" if how == signal.SIGKILL else "no sign of life for 2 s") in requeued[0].reason
 
 
 def test_a_step_that_never_ends_has_a_deadline(new_ports: MakePorts, solo: Solo) -> None:
@@ -133,7 +133,7 @@ def test_one_of_two_dies_again_and_again(new_ports: MakePorts, solo: Solo) -> No
                 if victim.pid is not None:
                     kill(victim)
 
-        assert check_identity(loop, solo, 12, seed=4, disturb=disturb) > 12
+        assert check_identity(loop, solo, 8, seed=4, disturb=disturb) > 12
 
 
 def test_close_amid_work_leaves_nothing(new_ports: MakePorts) -> None:
@@ -172,8 +172,8 @@ def test_a_command_that_cannot_be_said_is_a_lost_worker(
         return pack(message)
 
     monkeypatch.setattr(process, "pack", picky)
-    ports = new_ports(deadlines=replace(QUICK, max_restarts=8))
-    with Loop(ports, start_timeout_s=TIMEOUT) as loop:
+    ports = new_ports()
+    with Loop(ports, policy=Policy(max_losses=1), start_timeout_s=TIMEOUT) as loop:
         bad = loop.submit(spec(seed=13))
         good = loop.submit(spec(seed=1), account="other")
         with pytest.raises(JobFailed, match="workers died"):
@@ -241,7 +241,7 @@ def test_a_model_that_is_away_for_a_while_loses_nothing(
         model.rename(away)
         kill(ports[0])
         end = time.monotonic() + TIMEOUT
-        while loop.snapshot().workers[0].losses < 3:
+        while loop.snapshot().workers[0].losses < 2:  # it was killed, and then not loaded
             assert time.monotonic() < end
             time.sleep(0.02)
         away.rename(model)
@@ -251,12 +251,12 @@ def test_a_model_that_is_away_for_a_while_loses_nothing(
 def test_a_model_that_stays_away_is_given_up(new_ports: MakePorts, tiny: Path, tmp_path: Path) -> None:
     model = tmp_path / "model"
     shutil.copytree(tiny, model)
-    ports = new_ports(model=os.fsencode(model), deadlines=replace(QUICK, max_restarts=2))
+    ports = new_ports(model=os.fsencode(model), deadlines=replace(QUICK, max_restarts=1))
     with Loop(ports, start_timeout_s=TIMEOUT) as loop:
         job = amid(loop, spec(steps=200, seed=5))
         shutil.rmtree(model)
         kill(ports[0])
-        words = "no worker is left; .* not loaded again: ModelNotFound: .*; it was started 3 times, and is given up"
+        words = "no worker is left; .* not loaded again: ModelNotFound: .*; it was started 2 times, and is given up"
         with pytest.raises(JobFailed, match=words):
             job.result(TIMEOUT)
 
