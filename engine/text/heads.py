@@ -2,13 +2,14 @@
 
 "An old lighthouse in the fog" is a lighthouse, "a puppy wearing a hat" a puppy, "a photo of two cats" cats. This is
 English, as far as captions go: a noun phrase ends at a preposition, a joining word or a participle, its last noun is
-its head, and "a photo of", "a pair of" lead on to the next phrase.
+its head, and "a photo of", "a pair of" lead on to the next phrase. A word that says how a thing looks makes no other
+thing of it: dictionaries have the red fox as a noun of its own, but it is a fox, while a dog house is no house.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from .clauses import words_of
@@ -41,6 +42,13 @@ _AMOUNTS: Final = _set(
 _ASIDE: Final = _PICTURES | _set(
     "4k 8k aesthetic art artstation background bokeh colors colours composition contrast detail details focus hd"
     " lighting lights masterpiece mood palette quality resolution scene style texture tones uhd wallpaper"
+)
+# A thing with one of these before it is still that thing, in whatever sense a dictionary has both words for a noun.
+_LOOKS: Final = _set(
+    "red orange yellow green blue turquoise purple violet pink brown black white grey gray gold golden silver scarlet"
+    " big large small little tiny giant huge tall old young new antique fat thin round beautiful cute pretty ugly clean"
+    " dirty fresh wet broken wild wooden"
+    " baked boiled cooked fried frozen grilled poached roast roasted scrambled stuffed toasted"
 )
 
 
@@ -135,5 +143,17 @@ def _last_noun(words: Sequence[str], start: int, end: int, nouns: Nouns) -> _Fou
         for first in range(max(start, last - MAX_WORDS), last):
             match = nouns.find(words[first:last])
             if match is not None:
-                return match, first, last
+                return (match, first, last) if match.name is not None else _by_its_end(match, words, first, last, nouns)
     return None
+
+
+def _by_its_end(match: Match, words: Sequence[str], first: int, last: int, nouns: Nouns) -> _Found:
+    """Return what is drawn for the end of a noun that is not drawn itself: "red fox"; else the noun, which offers that
+    end ("snow leopard") where nothing else is near."""
+    looks = True  # of all words up to here
+    for start in range(first + 1, last):
+        looks = looks and words[start - 1] in _LOOKS
+        ends = nouns.find(words[start:last])
+        if ends is not None and ends.name is not None:
+            return (ends, start, last) if looks else (replace(match, near=match.near or (ends.name,)), first, last)
+    return match, first, last

@@ -18,7 +18,18 @@ NAMES = (
 NOUNS = Nouns(
     names=frozenset(NAMES.split("|")),
     drawn={"puppy": "dog", "kitten": "cat", "jet": "airplane", "berry": "blueberries"},
-    without={"lighthouse": ("house",), "woman": (), "hat": (), "dog house": ("house",), "cliff": (), "jump": ()},
+    without={
+        "lighthouse": ("house",),
+        "woman": (),
+        "hat": (),
+        "dog house": (),
+        "cliff": (),
+        "jump": (),
+        "black bear": (),
+        "little black bear": (),
+        "wild dog house": (),
+        "red hat": ("cat",),
+    },
 )
 
 
@@ -46,6 +57,9 @@ NOUNS = Nouns(
         ("a painting of a woman", "woman", ("painting of",)),
         ("apple 7", "apple", ("7",)),
         ("cat's eyes", "cat", ("s eyes",)),
+        ("a black bear", "bear", ("black",)),
+        ("two little black bears in the fog", "bear", ("two little black", "in the fog")),
+        ("an angry black bear", "bear", ("angry black",)),
         ("axes", "axe", ()),
         ("knives", "knife", ()),
         ("berries", "berry", ()),
@@ -116,6 +130,9 @@ def test_how_a_thing_is_shown_is_not_the_thing(clauses: list[str]) -> None:
     ("clauses", "noun", "near"),
     [
         (["a lighthouse on a cliff"], "lighthouse", ("house",)),
+        (["a dog house"], "dog house", ("house",)),
+        (["a wild dog house"], "wild dog house", ("house",)),
+        (["a red hat"], "red hat", ("cat",)),
         (["a woman", "a cat"], "woman", ()),
         (["a woman with a cat"], "woman", ()),
         (["a teddy baer"], "", ("teddy bear",)),

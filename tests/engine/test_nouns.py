@@ -74,6 +74,15 @@ def test_everyday_nouns_are_drawn_sensibly_or_not_at_all(shipped: PromptReader) 
         ("a boat", "motor boat"),
         ("(masterpiece:1.2), best quality, red apple <lora:x:0.8>", "red apple"),
         ("a photo of a sports car at night, 4k", "car"),
+        ("a red fox", "fox"),
+        ("a grey wolf", "wolf"),
+        ("a polar bear", "a polar bear"),
+        ("two green apples", "green apple"),
+        ("a black sheep on a hill", "sheep"),
+        ("a boiled egg", "egg"),
+        ("a wild dog", "dog"),
+        ("an orange juice", "-"),
+        ("a snow leopard", "-"),
         ("a woman in a red dress", "-"),
         ("a girl", "-"),
         ("a wooden table", "-"),
@@ -99,7 +108,19 @@ def test_what_is_replaced_or_left_out_is_said(shipped: PromptReader) -> None:
     assert shipped.read("a red apple, 3d render, on a teal background").warnings == ()
 
 
+def test_how_a_thing_looks_makes_no_other_thing_of_it(shipped: PromptReader) -> None:
+    """The table has some such names of more words as nouns of their own, of which nothing is a picture."""
+    nouns = shipped.nouns
+    assert nouns is not None
+    assert "red fox" in nouns.without
+    reading = shipped.read("a red fox in the snow")
+    assert reading.texts == {"subject": "fox"}
+    assert reading.warnings == ("'a red fox in the snow' is drawn as 'fox'; left out: 'red', 'in the snow'",)
+
+
 def test_a_refusal_offers_names(shipped: PromptReader) -> None:
+    with pytest.raises(PromptError, match=r"got 'snow leopard', .*; did you mean 'leopard'\?"):
+        shipped.read("a snow leopard")
     with pytest.raises(PromptError, match=r"prompt: got 'lighthouse', allowed a thing .*; did you mean '.*' or '.*'\?"):
         shipped.read("an old lighthouse in the fog")
     with pytest.raises(PromptError, match=r"got 'a red aple', .*; did you mean 'apple'.*`salon words` lists"):
