@@ -80,7 +80,8 @@ class Admission:
         if self.architecture.fills and (spec.inquiry or spec.start is None or not spec.start.masked):
             asked = spec.inquiry or "no picture with a mask"
             allowed = "one: the model fills what a mask leaves free of a picture"
-            raise SpecError(complaint("image", asked, allowed, "name both, with --image and --mask"))
+            remedy = "name both: salon imagine WORDS --image photo.png --mask mask.png"
+            raise SpecError(complaint("image", asked, allowed, remedy))
         want_references(spec.references, self.architecture.references, unit)
         smaller = "choose a smaller size"
         bounds = (

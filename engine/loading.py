@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from ..kernels import backends
 from ..kernels.accelerator import accelerator_of
 from ..kernels.ops import Ops
 from ..kernels.rounding import linear_bytes
@@ -237,7 +238,8 @@ def load_model(
             first = sum(sizes.get(name, 0) for name in STEPPED)
             device.stream(Residency(kept, first, sum(sizes.values()) - first))
     else:
-        want_memory(checkpoint.path, components, itemsize, linear_bytes(ops))
+        lighter = backends.lighter(ops.name.partition("/")[0], ops.compute)
+        want_memory(checkpoint.path, components, itemsize, linear_bytes(ops), lighter)
     scheduler = components["scheduler"].config
     scheduler.want_architecture(schedulers_of(family)["scheduler"][1])  # the index may say another class than the file
     sigmas = SigmaConfig.read(scheduler) if scheduler.architecture == SCHEDULER else SigmaConfig()

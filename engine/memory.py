@@ -7,7 +7,7 @@ that are quantised are decoded when they are packed, so beside the packed ones a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -93,11 +93,18 @@ def loading_bytes(components: Mapping[str, Component]) -> int:
     return max(largest, default=0) * TOGETHER * 4
 
 
-def want_memory(path: Path, components: Mapping[str, Component], itemsize: int, linear: int | None = None) -> None:
+def want_memory(
+    path: Path,
+    components: Mapping[str, Component],
+    itemsize: int,
+    linear: int | None = None,
+    lighter: Sequence[str] = (),
+) -> None:
     """Raise NotEnoughMemory if loading takes more than the memory that is free. No weight is read for it.
 
     Args:
         itemsize, linear: see `weight_bytes`.
+        lighter: ways that take less memory, for the refusal (`backends.lighter`).
     """
     sizes, loading, free = weight_bytes(components, itemsize, linear), loading_bytes(components), free_memory()
     total = sum(sizes.values()) + loading
@@ -105,11 +112,7 @@ def want_memory(path: Path, components: Mapping[str, Component], itemsize: int, 
         parts = ", ".join(f"{name} {size / 1e9:.1f}" for name, size in sizes.items())
         more = f", while they are loaded {loading / 1e9:.1f} more" if loading else ""
         expected = f"{total / 1e9:.1f} GB of memory for its weights ({parts}{more})"
-        remedy = "free some memory, or use a smaller model"
-        if itemsize == 4:
-            remedy += ", or --dtype bfloat16, which takes half"
-        if linear is None:
-            remedy += ", or --backend cpu_int8, which keeps linear layers in 8 bits"
+        remedy = ", or ".join(["free some memory, or use a smaller model", *lighter])
         raise NotEnoughMemory(
             "not enough memory", path=path, expected=expected, found=f"{free / 1e9:.1f} GB free", remedy=remedy
         )

@@ -161,9 +161,11 @@ def want_references(references: Sequence[ReferenceUse], rule: ReferenceRule | No
     if references and rule is None:
         raise SpecError(complaint("--oref", *_untaken()))
     if rule is not None and len(references) < rule.fewest:
-        got = f"{len(references) or 'no'} pictures"
-        allowed = f"{rule.fewest} to {rule.most}: the model changes pictures, and draws nothing from words alone"
-        raise SpecError(complaint("--oref", got, allowed, "name a picture with --oref"))
+        got, words = str(len(references) or "none"), "the model changes pictures, and draws nothing from words alone"
+        allowed = f"{rule.fewest} to {rule.most}: {words}" if rule.most > rule.fewest else f"{rule.most}: {words}"
+        raise SpecError(
+            complaint("reference pictures", got, allowed, 'name one: salon imagine "make it night" --oref photo.png')
+        )
     if rule is not None and len(references) > rule.most:
         got, allowed = f"{len(references)} pictures", f"up to {rule.most} with this model"
         raise SpecError(complaint("--oref", got, allowed, "leave some out"))
@@ -207,13 +209,15 @@ def rows_of(grids: Iterable[tuple[int, int]]) -> int:
     return sum(height * width for height, width in grids)
 
 
-def _untaken() -> tuple[str, str, str]:
-    """Return what is said of references for a model that takes none, naming those that do."""
+def taken_by() -> str:
+    """Return which models take references, in words."""
     from . import families  # which read configs, as this module does
 
-    names = [str(name) for name in _said(families).values()]
-    allowed = f"models that were trained to look at pictures: {', '.join(names)}"
-    return "it with another model", allowed, "use --image to start from a picture, or --sref for its style"
+    return f"models that were trained to look at pictures: {', '.join(map(str, _said(families).values()))}"
+
+
+def _untaken() -> tuple[str, str, str]:
+    return "it with another model", taken_by(), "use --image to start from a picture, or --sref for its style"
 
 
 def _said(families: Any) -> Mapping[str, Any]:

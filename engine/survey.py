@@ -72,13 +72,21 @@ class Survey:
     linear: int | None = None
 
 
-def survey(model: ModelPath, dtype: str | None = None, *, on_host: bool = True, linear: int | None = None) -> Survey:
+def survey(
+    model: ModelPath,
+    dtype: str | None = None,
+    *,
+    on_host: bool = True,
+    linear: int | None = None,
+    backend: str = backends.DEFAULT,
+) -> Survey:
     """Look at a model's files. What is wrong with them stands in `Survey.problem`; nothing is raised for it.
 
     Args:
         dtype: compute dtype; None: the one that the cpu backend would choose here.
         on_host: whether the weights would lie in this machine's memory, and not in that of a device.
         linear: bytes of a number of a linear layer; None: those of the compute dtype.
+        backend: that would compute, for what helps where the memory is too small.
     """
     what, name, parts, problem, needed, loading = UNKNOWN, "", tuple[Part, ...](), "", 0, 0
     notes = tuple[str, ...]()
@@ -102,7 +110,7 @@ def survey(model: ModelPath, dtype: str | None = None, *, on_host: bool = True, 
         if (reader := reader_of(salon)) is not None:
             family.want_text(components, *reader.widths(components, salon))
         if on_host:
-            want_memory(model.path, components, _itemsize(compute), linear)
+            want_memory(model.path, components, _itemsize(compute), linear, backends.lighter(backend, compute))
     except CheckpointError as error:
         problem = str(error)
     return Survey(model.path, what, name, parts, compute, needed, free_memory(), problem, loading, notes, linear)

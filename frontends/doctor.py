@@ -139,6 +139,7 @@ def _files(options: argparse.Namespace) -> dict[str, Any]:
         options.dtype,
         on_host=backends.uses_cores(options.backend),
         linear=backends.linear_bytes(options.backend),
+        backend=options.backend,
     )
     return {**asdict(found), "path": printable(str(found.path))}
 

@@ -44,8 +44,9 @@ def remade_here(
         model: of the engine.
 
     Raises:
-        SpecError, ParameterError: as `JobKind.spec`.
+        SpecError, ParameterError: as `JobKind.spec`; or the picture was drawn beside others, which are not here.
     """
+    from ..engine.errors import SpecError
     from ..parameters.job_request import JobRequest, Source
     from ..scheduler.tickets import Lane
     from ..studio.kinds import Asked, kind_of, named
@@ -63,4 +64,9 @@ def remade_here(
         kind=options.command,
         sources=tuple(each.source for each in inputs),
     )
-    return kind_of(request).spec(Asked(request=request, lane=Lane.FAST, inputs=tuple(inputs)), model)
+    spec = kind_of(request).spec(Asked(request=request, lane=Lane.FAST, inputs=tuple(inputs)), model)
+    if missing := [use.picture for use in spec.references if use.picture not in files]:
+        got = f"one that was drawn beside picture {missing[0][:12]}, which is not here"
+        remedy = "draw from both: salon imagine WORDS --image FILE --oref PICTURE"
+        raise SpecError(complaint("picture", got, "one that was not, or a job of a server", remedy))
+    return spec

@@ -11,6 +11,7 @@ from ..engine.defaults import SAMPLING
 from ..engine.errors import SpecError
 from ..engine.image_prompts import FIELDS as SHOWN
 from ..engine.info import ModelInfo
+from ..engine.references import ReferenceUse, references_of, taken_by
 from ..engine.spec import GenerationSpec, size_for_aspect
 from ..engine.start import FIELDS as STARTS
 from ..engine.start import Place, Start
@@ -157,9 +158,33 @@ def remade(
         values = {name: value for name, value in values.items() if name not in SIZE}
     if said.get("draft"):  # the model's own settings for drafts hold only where no others are given
         values = {name: value for name, value in values.items() if name not in SAMPLING}
+    values["references"] = _references(asked.inputs[0], values["references"], model, starts="start" in changes)
     if said.keys() & set(OWN_STYLE):  # new styles take the place of the old ones
         values["adapters"] = tuple(use for use in parent.adapters if not is_style(use.adapter))
     return model.make_spec(asked.request.prompt.strip() or parent.prompt, **(values | said))
+
+
+def _references(
+    first: Input, references: tuple[ReferenceUse, ...], model: ModelInfo, *, starts: bool
+) -> tuple[ReferenceUse, ...]:
+    """Return the pictures that a model looks at while it makes something of a picture: those that it was drawn beside,
+    or itself, for a model that draws nothing without one.
+
+    Args:
+        starts: whether the drawing starts from it.
+
+    Raises:
+        SpecError: it was drawn beside more pictures than the model takes.
+    """
+    rule = model.architecture.references
+    if len(references) > (0 if rule is None else rule.most):
+        got = f"{first.source}, drawn beside {len(references)} reference pictures"
+        allowed = taken_by() if rule is None else f"up to {rule.most} with this model"
+        raise SpecError(complaint("source", got, allowed, "use the model that drew it"))
+    if starts and rule is not None and len(references) < rule.fewest:
+        itself = ((first.digest, first.width, first.height),)
+        return references_of(rule, model.architecture.granularity, omni_reference=itself)
+    return references
 
 
 def variation(asked: Asked, spec: GenerationSpec, model: ModelInfo) -> Work:

@@ -9,6 +9,7 @@ To add a backend is to add a module with
     PROVIDERS: bool                                  # may be absent: True if it takes execution providers
     LINEAR_BYTES: int                                # may be absent: of a number of a linear layer, if not those of the
                                                      # compute dtype
+    def lighter(dtype: str) -> Sequence[str]         # may be absent: see below
 
 No other module knows their names. A backend's module is loaded only when the backend is created or described. This
 module loads none when it is imported, because `salon --help` lists the backends.
@@ -88,6 +89,13 @@ def uses_cores(name: str) -> bool:
 def linear_bytes(name: str) -> int | None:
     """Return the bytes of a number of a linear layer on a backend; None: those of the compute dtype."""
     return getattr(backend(name), "LINEAR_BYTES", None) if name in names() else None
+
+
+def lighter(name: str, dtype: str) -> tuple[str, ...]:
+    """Return how the same model takes less memory than on a backend with a compute dtype, as flags of the command line,
+    best first; none: it does not on this machine."""
+    ways = getattr(backend(name), "lighter", None) if name in names() else None
+    return () if ways is None else tuple(ways(dtype))
 
 
 def remedy(name: str) -> str:

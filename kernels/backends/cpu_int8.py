@@ -5,6 +5,9 @@ from __future__ import annotations
 from ...errors import complaint
 from ..cpu_int8 import Int8Ops
 from . import Options
+from .cpu import halved as lighter
+
+__all__ = ["HELP", "LINEAR_BYTES", "create", "lighter"]
 
 HELP = "the same with linear layers in 8 bits, a quarter of the memory: other pixels"
 LINEAR_BYTES = 1

@@ -188,7 +188,7 @@ def test_pictures_are_the_same_alone_in_a_ragged_batch_and_parked(still: Model, 
 
 def test_what_is_refused(still: Model, first: Model) -> None:
     engine = still.engine
-    with pytest.raises(SpecError, match="--oref: got no pictures, allowed 1 to 3: the model changes pictures"):
+    with pytest.raises(SpecError, match="reference pictures: got none, allowed 1 to 3: the model changes pictures"):
         engine.open(engine.make_spec(PROMPT))
     with pytest.raises(SpecError, match="--oref: got 2 pictures, allowed up to 1 with this model"):
         looking(first.engine, photos(2))

@@ -4,6 +4,7 @@ with diffusers."""
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from salon.engine.admission import Admission
 from salon.engine.config import Config
 from salon.engine.engine import Engine
 from salon.engine.errors import CheckpointError, LimitError, SpecError
@@ -22,7 +24,10 @@ from salon.engine.reference_rule import ReferenceRule, read_rule
 from salon.engine.references import ReferenceUse
 from salon.engine.spec import GenerationSpec
 from salon.engine.start import PictureForm, PictureUse
+from salon.parameters.job_request import JobRequest, Source
+from salon.parameters.known import parameters
 from salon.scheduler.tickets import Lane
+from salon.studio.kinds import Asked, Input, kind_of, named
 from salon.studio.pricing import work_of
 from salon.studio.references import ReferencePicture
 from salon.studio.scheduling.tickets import ticket_of
@@ -199,3 +204,65 @@ def test_a_model_that_was_not_trained_for_it_refuses_and_names_those_that_were(
     for wrong in ({"most": 1}, {"area": 9, "sizes": [[8, 8]]}, {"sizes": [[8]]}, {"most": 99, "area": 9}, {"x": 1}):
         with pytest.raises(CheckpointError, match=r"salon\.json"):
             read_rule(Config(tmp_path / "salon.json", {"references": wrong}))
+
+
+# ---- models that draw nothing without a reference, or without a mask -------------------------------------------------
+
+PHOTO = "c" * 64
+MUST = ReferenceRule(most=2, area=256, least=4, aspect=8, fewest=1)
+KINDS: dict[str, dict[str, Any]] = {
+    "upscale": {}, "vary": {}, "zoom": {}, "pan": {}, "retexture": {}, "edit": {"aspect": (2, 1)},
+    "region": {"mask": PICTURES[0]}, "blend": {}, "reroll": {},
+}  # fmt: skip
+
+
+def asked_of(kind: str, info: Any, spec: GenerationSpec | None = None) -> GenerationSpec:
+    """The spec of a kind of job, of a picture that was drawn by a spec; None: nobody knows how."""
+    sources = [PHOTO, PICTURES[1]][: 2 if kind == "blend" else 1]
+    inputs = tuple(Input(source=Source(digest=each), digest=each, width=16, height=16, spec=spec) for each in sources)
+    request = JobRequest(
+        key="k", prompt="" if kind == "blend" else "cat", kind=kind, sources=tuple(each.source for each in inputs),
+        parameters=KINDS[kind],
+    )  # fmt: skip
+    return kind_of(request).spec(Asked(request=request, lane=Lane.FAST, inputs=inputs), info)
+
+
+def changed(info: Any, **fields: Any) -> Any:
+    return msgspec.structs.replace(info, architecture=msgspec.structs.replace(info.architecture, **fields))
+
+
+@pytest.mark.parametrize("kind", ["upscale", "vary", "zoom", "pan", "retexture", "edit", "region"])
+def test_what_such_a_model_makes_of_a_photo_it_makes_beside_the_photo(looking: Engine, kind: str) -> None:
+    """`salon upscale photo.png "a cat"` has no `--oref`, and needs none."""
+    info = changed(looking.info, references=MUST)
+    spec = asked_of(kind, info)
+    assert [use.picture for use in spec.references] == [PHOTO]
+    Admission(info.architecture, info.memory, info.limits).check_spec(spec, 0)
+    beside = info.make_spec("dog", seed=1, width=16, height=16, omni_reference=[(PICTURES[0], 8, 8)])
+    assert asked_of(kind, info, beside).references == beside.references, "as it was drawn"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("needs", ["references", "fills", "takes none"])
+def test_a_refusal_names_flags_of_the_command_at_hand(looking: Engine, kind: str, needs: str) -> None:
+    """Or a whole command."""
+    info, spec = looking.info, looking.make_spec("dog", seed=1, width=16, height=16)
+    if needs == "references":
+        info = changed(info, references=MUST)
+    elif needs == "fills":
+        info = changed(info, fills=True)
+    else:
+        spec = replace(spec, references=(ReferenceUse(PICTURES[0], 8, 8),))
+        info = changed(info, references=None)
+    try:
+        made = asked_of(kind, info, spec)
+        Admission(info.architecture, info.memory, info.limits).check_spec(made, 0)
+    except SpecError as error:
+        said, takes = str(error).partition(": salon imagine ")[0], named(kind).PARAMETERS
+        assert "use the model that drew it" in said or needs != "takes none"
+        flags = {flag: each for each in parameters().values() for flag in each.all_flags}
+        for each in (flags[flag] for flag in re.findall(r"--[a-z-]+", said)):
+            assert not each.job_kinds or kind in each.job_kinds, said
+            assert takes is None or each.name in takes, said
+    else:
+        assert needs != "takes none" or kind in ("upscale", "blend"), "which need no reference"
