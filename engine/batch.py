@@ -15,17 +15,18 @@ import numpy as np
 
 from ..kernels.ops import GuidanceTerms, Ops, Vector
 from .adapters.adapters import Adapters, Term
-from .denoiser import AdapterTable, Denoiser, Sample
+from .denoiser import AdapterTable, Denoiser, KeptText, Sample
 from .generation import Branch, Generation
 from .graphs import StepGraphs
 from .history import History
+from .kept_texts import TextKeys
 from .padding import NONE, filler_of, padded_table
 from .recorded import RecordedSteps
 from .reference_rows import ReferenceRows
 from .regions import hold
 from .rescaling import Rescaling
 from .solvers import Evaluation
-from .spread import adapters_of, text_of
+from .spread import adapters_of
 from .views import View, Views
 
 
@@ -43,6 +44,7 @@ class Batch:
     Args:
         graphs: replays the model's evaluations; None: each is computed op by op.
         recorded: runs them as recorded graphs, on a table that does so.
+        texts: keys and values of texts; None: the model keeps none.
         rescaled: whether guidance leaves each token's velocity as long as that of the prompt.
 
     Attributes:
@@ -62,10 +64,11 @@ class Batch:
         graphs: StepGraphs | None = None,
         *,
         recorded: RecordedSteps | None = None,
+        texts: TextKeys | None = None,
         rescaled: bool = False,
     ) -> None:
         self.ops, self.denoiser, self.adapters = ops, denoiser, adapters
-        self.graphs, self.recorded = graphs, recorded
+        self.graphs, self.recorded, self.texts = graphs, recorded, texts
         self.generations = tuple(generations)
         self._branches = branches = [g.branches for g in self.generations]
         firsts = [_Block(j, each[0]) for j, each in enumerate(branches)]
@@ -124,16 +127,19 @@ class Batch:
 
     def _sample_inputs(self) -> list[Sample]:
         samples = []
+        lying: dict[tuple[int, int], KeptText | None] = {}  # of a generation's text, where its keys and values lie
         for number, block in enumerate(self._blocks):
             g, view = self.generations[block.place], self._views[block.place]
             prompted = number < len(self.generations)  # the first blocks are those of the prompts
             for image in range(g.spec.images):
-                text = text_of(block.branch.text, g.spec, image) if prompted else block.branch.text
-                grids = view.grids(g.grid)
-                for grid in grids:
+                text = g.image_texts[image] if prompted else block.branch.text
+                place = block.place, id(text)
+                if self.texts is not None and place not in lying:
+                    lying[place] = self.texts.kept(g, text)
+                for grid in view.grids(g.grid):
                     seen = () if g.keeps_references else g.references
-                    kept = g.kept_references
-                    samples.append(Sample(grid, text, g.embedded_guidance, g.loras, seen, g.beside, kept))
+                    kept, kept_text = g.kept_references, lying.get(place)
+                    samples.append(Sample(grid, text, g.embedded_guidance, g.loras, seen, g.beside, kept, kept_text))
         return samples
 
     def _adapter_table(self) -> AdapterTable | None:

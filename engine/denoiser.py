@@ -52,6 +52,19 @@ class KeptReferences:
         return sum(height * width for height, width in self.grids)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class KeptText:
+    """A text whose keys and values were computed once, for all steps and all samples that read it.
+
+    Attributes:
+        rows: int32 [n], where they lie in `pages`, for each row of the text.
+        pages: the arena.
+    """
+
+    rows: Int32
+    pages: Pages
+
+
 @dataclass(frozen=True, slots=True)
 class Sample:
     """The part of one sample of a batch that stays the same from step to step.
@@ -68,6 +81,7 @@ class Sample:
             with the same share the object. None: it is zeros, or no such model.
         kept: the pictures that the model looks at, where it `KeepsReferences`: they have no rows then. Samples with the
             same share the object.
+        kept_text: where keys and values of the text lie, where the model `KeepsTexts`; None: its layout computes them.
     """
 
     grid: tuple[int, int]
@@ -77,6 +91,7 @@ class Sample:
     references: tuple[tuple[int, int], ...] = ()
     beside: Float32 | None = None
     kept: KeptReferences | None = None
+    kept_text: KeptText | None = None
 
     @property
     def rows(self) -> int:
@@ -104,8 +119,8 @@ class AdapterTable:
 
 
 class Pages(Protocol):
-    """Keys and values of adapters, or of references that are kept: for each layer a backend array [R, D] of compute
-    dtype."""
+    """Keys and values of adapters, and of references and texts that are kept: for each layer a backend array [R, D] of
+    compute dtype."""
 
     @property
     def keys(self) -> Sequence[Any]: ...
@@ -178,6 +193,25 @@ class KeepsReferences(Protocol):
 
     def reference_keys(self, ops: Ops[Any, Any], references: KeptReferences) -> Iterator[tuple[Any, Any]]:
         """Yield keys and values of references, backend arrays [n, D] of compute dtype each, layer by layer."""
+
+
+@runtime_checkable
+class KeepsTexts(Protocol):
+    """A denoiser whose layers read a text by keys and values that depend on the text alone, and on LoRAs. They can be
+    computed once; its layout takes `Sample.kept_text`."""
+
+    @property
+    def text_widths(self) -> tuple[int, ...]:
+        """Columns of the keys of each layer, in the order of computation. Adapters enter the same layers."""
+
+    def text_keys(
+        self, ops: Ops[Any, Any], text: TextEncoding, loras: tuple[tuple[LoraWeights, float], ...] = ()
+    ) -> Iterator[tuple[Any, Any]]:
+        """Yield keys and values of a text as it is read through LoRAs, backend arrays [n, D] of compute dtype each,
+        layer by layer."""
+
+    def changes_texts(self, lora: LoraWeights) -> bool:
+        """Return whether a LoRA changes keys and values of texts."""
 
 
 @runtime_checkable

@@ -30,7 +30,7 @@ from .batch import Batch
 from .checkpoint import EMBEDDED as EMBEDDED
 from .copies import fetch
 from .defaults import complete
-from .denoiser import KeepsReferences
+from .denoiser import KeepsReferences, KeepsTexts
 from .device import fitted, loading_on, on_device
 from .errors import NumericalError, SpecError, StateError, UnknownArchitecture, UnknownBackend
 from .evaluations import evaluations_of
@@ -40,6 +40,7 @@ from .graphs import StepGraphs
 from .info import BackendInfo, ModelInfo
 from .inquiries import Question, course_of, probes_of
 from .kept_references import ReferenceKeys
+from .kept_texts import TextKeys
 from .limits import Limits
 from .loading import Model, load_model
 from .loras import Loras
@@ -81,6 +82,7 @@ class Engine:
         start_pictures: what generations start from.
         loras: the LoRAs that were added.
         reference_keys: keys and values of references; None: the model keeps none.
+        text_keys: those of texts, likewise.
         admission: the limits applied to the model, with estimates for planning.
         backend: name and compute dtype of the backend.
         device: the device that the backend computes on, if that has memory of its own; None: it is the host.
@@ -103,9 +105,9 @@ class Engine:
         self.admission = Admission(sizes, model.memory(self.backend.itemsize), limits)
         own = None if model.pictured is None else model.pictured.adapter.branch
         widths = (own.widths if own is not None else ()) or (sizes.adapter_width,) * sizes.adapter_layers
-        widths = model.reference_widths or widths
-        layers = () if model.reference_widths else widths  # those that adapters enter
-        self.recorded = RecordedSteps(ops, model.denoiser, sizes, layers) if runs_graphs(ops) else None
+        self._adapter_widths = () if model.reference_widths else widths  # of the layers that adapters enter
+        self.recorded = RecordedSteps(ops, model.denoiser, sizes, self._adapter_widths) if runs_graphs(ops) else None
+        widths = model.reference_widths or model.text_widths or widths
         arena = Arena(ops, len(widths), widths, limits.arena_bytes)
         derive = self._derived if model.styles or model.pictured else None
         self.adapters = Adapters(ops, arena, limits.max_registered, derive, styled=model.styles is not None)
@@ -116,6 +118,7 @@ class Engine:
         self.reference_keys: ReferenceKeys | None = None
         if model.reference_widths and isinstance(model.denoiser, KeepsReferences):
             self.reference_keys = ReferenceKeys(ops, model.denoiser, arena)
+        self.text_keys = TextKeys(ops, model.denoiser, arena) if isinstance(model.denoiser, KeepsTexts) else None
         self._branches: dict[str, AdapterBranch] = {}
         if model.styles is not None:
             self._branches[style_names.STYLE_BRANCH] = model.styles.adapter.branch
@@ -306,7 +309,7 @@ class Engine:
         if self._batch is None or not self._batch.holds(generations):
             self._batch = Batch(
                 self.ops, self.model.denoiser, self.adapters, generations, self.graphs, recorded=self.recorded,
-                rescaled=self.model.architecture.rescaled_guidance,
+                texts=self.text_keys, rescaled=self.model.architecture.rescaled_guidance,
             )  # fmt: skip
         batch = self._batch
         batch.step()
@@ -496,10 +499,11 @@ class Engine:
             CheckpointError: the shapes are not the model's.
         """
         if isinstance(weights, IpAdapter):
-            if len(weights.branch.keys) != self.adapters.arena.num_layers:
+            layers = len(self._adapter_widths)
+            if len(weights.branch.keys) != layers:
                 raise UnknownArchitecture(
                     "an adapter of another form than the engine was loaded for", path=self.model.checkpoint.path,
-                    expected=f"{self.adapters.arena.num_layers} layers", found=f"{len(weights.branch.keys)}",
+                    expected=f"{layers} layers", found=f"{len(weights.branch.keys)}",
                     remedy="name its file where the engine is loaded (ip_adapter)",
                 )  # fmt: skip
             self._branches[name] = weights.branch
@@ -793,13 +797,16 @@ class Engine:
         return all_adapters(spec, self.adapters.styled)
 
     def _look(self, generation: Generation) -> None:
-        """Encode what a generation looks at, or fills, while it is drawn."""
+        """Encode what a generation looks at, or fills, while it is drawn, and compute what is kept of this and of its
+        texts."""
         if self.model.architecture.fills:
             generation.beside = self.start_pictures.beside(generation.spec)
         tokens = self.start_pictures.references(generation.spec)
         generation.reference_tokens = None if tokens is None else self.ops.array(tokens, "float32")
         if self.reference_keys is not None:
             self.reference_keys.pin(generation)
+        if self.text_keys is not None:
+            self.text_keys.pin(generation)
 
     def _noise(self, generation: Generation) -> Float32:
         """Return the noise [images * rows, C] that a generation's images begin with."""
@@ -841,6 +848,8 @@ class Engine:
         self.start_pictures.unpin(generation.spec)
         if self.reference_keys is not None:
             self.reference_keys.unpin(generation)
+        if self.text_keys is not None:
+            self.text_keys.unpin(generation)
         del self._open[generation.number]
         if self._batch is not None and generation.batch is self._batch:
             self._batch = None

@@ -20,6 +20,7 @@ from .progressive import is_due
 from .references import rows_of
 from .solvers import Evaluation
 from .spec import GenerationSpec
+from .spread import text_of
 from .text.pipeline import TextEncoding
 from .tiling import rows_seen
 from .windows import Window
@@ -158,6 +159,16 @@ class Generation:
     def _unguided(self) -> tuple[Branch, ...]:
         return (Branch(self.text, None),)
 
+    @cached_property
+    def image_texts(self) -> tuple[TextEncoding, ...]:
+        """What each image reads of the prompt, see `spread.text_of`."""
+        return tuple(text_of(self.text, self.spec, image) for image in range(self.spec.images))
+
+    @property
+    def texts_read(self) -> tuple[TextEncoding, ...]:
+        """Every text that a sample of the generation reads."""
+        return (*self.image_texts, *(branch.text for branch in self.all_branches[1:]))
+
     @property
     def clauses(self) -> Mapping[str, str]:
         """What was read of the prompt: slot -> words."""
@@ -217,6 +228,7 @@ class Generation:
         self.latents = self.velocity = self.base = self.region = self.batch = self.probing = None
         self.reference_tokens = self.beside = self.kept_references = None
         self.loras = self.kept = ()
+        self.__dict__.pop("image_texts", None)
         self.state = state
 
     @property

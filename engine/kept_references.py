@@ -7,14 +7,11 @@ uses stays as long as it is open. Where the arena has no room, they are computed
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
-
 from ..kernels.ops import Ops
-from .adapters.arena import Arena, Fill
+from .adapters.arena import Arena, copied
 from .denoiser import KeepsReferences, KeptReferences
 from .errors import LimitError
 from .generation import Generation
@@ -42,7 +39,7 @@ class ReferenceKeys:
         said = repr((spec.references, [(use.digest, use.weight) for use in spec.loras]))
         name = f"references:{hashlib.sha256(said.encode()).hexdigest()}"
         try:
-            self.arena.pin(name, len(found), self._fill(found))
+            self.arena.pin(name, len(found), copied(self.ops, self.denoiser.reference_keys(self.ops, found)))
         except LimitError:
             pass
         else:
@@ -55,18 +52,3 @@ class ReferenceKeys:
         name = self._names.pop(generation.number, None)
         if name is not None:
             self.arena.unpin(name)
-
-    def _fill(self, references: KeptReferences) -> Fill:
-        ops = self.ops
-        layers: Iterator[tuple[Any, Any]] = self.denoiser.reference_keys(ops, references)
-        present: list[Any] = [-1, None, None, None]  # layer, keys, values, ones
-
-        def fill(layer: int, keys: Any, values: Any, start: int, stop: int) -> None:
-            if layer != present[0]:
-                present[:3] = [layer, *next(layers)]
-                present[3] = ops.array(np.ones(present[1].shape, np.float32))
-            ones = ops.rows(present[3], start, stop)  # times one is a copy into rows of the arena
-            for into, whole in ((keys, present[1]), (values, present[2])):
-                ops.gated(ones, ops.rows(whole, start, stop), out=into)
-
-        return fill

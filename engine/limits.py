@@ -26,7 +26,7 @@ class Limits:
         max_rows: text and image rows of one step, all samples together.
         max_step_bytes: estimated activation memory of one step (see `memory.step_bytes`).
         max_decode_bytes: estimated activation memory of decoding one image; several are decoded together within it.
-        arena_bytes: bytes of the keys and values of adapters.
+        arena_bytes: bytes of the keys and values of adapters, and of references and texts that are kept.
         max_registered: adapters registered at a time.
         text_cache: number of prompts whose encoding is kept.
         lora_bytes: bytes of the packed factors of LoRAs.

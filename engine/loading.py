@@ -16,10 +16,11 @@ from ..kernels.accelerator import accelerator_of
 from ..kernels.ops import Ops
 from ..kernels.rounding import linear_bytes
 from ..kernels.streaming import Residency
+from .adapters.arena import PAGE_ROWS
 from .checkpoint import Checkpoint, Component
 from .config import Config
 from .defaults import read_defaults
-from .denoiser import Denoiser, KeepsReferences
+from .denoiser import Denoiser, KeepsReferences, KeepsTexts
 from .device import want_room
 from .digests import architecture_digest, content_digest, shipped_files
 from .errors import WrongConfig, printable
@@ -108,7 +109,7 @@ class Model:
     def limits(self, itemsize: int) -> Limits:
         """Return the limits of an engine that was given none: the usual ones, or what four pictures of the model's
         default size take together, each with a reference where the model takes some, and eight of an IP-Adapter, if
-        that is more. A number of the compute dtype has `itemsize` bytes."""
+        that is more; with what the texts of the four keep. A number of the compute dtype has `itemsize` bytes."""
         usual, memory, unit = Limits(), self.memory(itemsize), self.architecture.granularity
         width, height = self.defaults["width"], self.defaults["height"]
         samples = 4 if self.defaults["guidance_scale"] == 1 else 8
@@ -121,6 +122,7 @@ class Model:
         if self.pictured is not None:
             numbers = self.pictured.kept_numbers((sizes.adapter_width,) * sizes.adapter_layers)
             kept = ADAPTER_PICTURES * numbers * itemsize
+        kept += samples * -(-text // PAGE_ROWS) * PAGE_ROWS * sum(self.text_widths) * 2 * itemsize
         step = memory.step(text_rows=samples * text, image_rows=samples * image, samples=samples)
         return replace(
             usual,
@@ -136,6 +138,11 @@ class Model:
         """Columns of the keys of references that are kept, of each layer; (): they are rows of every step."""
         kept = self.references is not None and self.references.kept
         return reference_widths(self.denoiser) if kept else ()
+
+    @property
+    def text_widths(self) -> tuple[int, ...]:
+        """Columns of the keys of texts that are kept, of each layer; (): the model keeps none."""
+        return self.denoiser.text_widths if isinstance(self.denoiser, KeepsTexts) else ()
 
     def _reference_bytes(self, itemsize: int) -> int:
         """Return the bytes of keys and values of the largest reference, where they are kept."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,14 +20,16 @@ from .errors import UnknownArchitecture
 from .files import unet as originals
 from .info import Architecture
 from .memory import MemoryCoefficients
-from .models import unet
+from .models import unet, unet_texts
 from .pipeline import Classes
 from .sigmas import SigmaConfig
 from .tensor_file import TensorFile
 from .text.clips import TOKENS
+from .text.pipeline import TextEncoding
 from .trained import SOLVERS, TrainedSigmas
 from .weights import unet_lora
 from .weights.ip_adapter import IpAdapter, load_unet_adapter
+from .weights.lora import LoraWeights
 from .weights.lora_map import LoraMap
 from .weights.unet import ARCHITECTURE
 
@@ -95,6 +97,21 @@ class UNet(PlainDenoiser):
     def lora_map(self) -> LoraMap:
         """See `TakesLoras`."""
         return unet_lora.lora_map(self.config)
+
+    @property
+    def text_widths(self) -> tuple[int, ...]:
+        """See `KeepsTexts`."""
+        return tuple(each.width for each in self.weights.transformers for _ in each.layers)
+
+    def text_keys(
+        self, ops: Ops[Any, Any], text: TextEncoding, loras: tuple[tuple[LoraWeights, float], ...] = ()
+    ) -> Iterator[tuple[Any, Any]]:
+        """See `KeepsTexts`."""
+        return unet_texts.text_keys(ops, self.weights, [Sample((1, 1), text, loras=loras)])
+
+    def changes_texts(self, lora: LoraWeights) -> bool:
+        """See `KeepsTexts`."""
+        return any(name.endswith(f".{unet_texts.KEYS}") for name in lora.factors)
 
     def times(self, sigmas: Float32) -> Float32:
         """See `Denoiser`: four numbers for each sample (`unet.times`)."""

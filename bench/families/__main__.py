@@ -87,6 +87,27 @@ def _speed(bench: Bench, name: str, family: Any) -> None:
             theirs = results[each].median
             value = theirs / mine if theirs and mine else None
             bench.goal(Goal.at_least(f"{name}: {each} takes so many times as long", least, value, "x"))
+    if hasattr(family, "changing"):
+        _changing(bench, name, family)
+
+
+def _changing(bench: Bench, name: str, family: Any) -> None:
+    """Time steps in a batch that has just changed, with what is kept of texts and without."""
+    rounds = bench.pick(1, 3, 8)
+    with tempfile.TemporaryDirectory(prefix="salon-bench-") as scratch:
+        made = family.changing(Path(scratch), bench.threads, 64 if bench.tiny else SIDE, bench.tiny)
+        with bench.progress(f"{name}: batches that change", rounds) as advance:
+            turns = {each: partial(timed, call, 1) for each, call in made.turns.items()}
+            results = interleave(turns, rounds=rounds, deadline=bench.deadline, on_round=lambda: advance(""))
+    bench.note(f"{name}: {made.what}; with texts in the arena off by {made.error:.0e}")
+    first = next(iter(results.values())).median
+    for each, samples in results.items():
+        ms = samples.median
+        bench.row(
+            family=name, what=f"one step of {made.rows} rows in a batch that has just changed: {each}", ms=ms,
+            n=len(samples), best=samples.best, p90=samples.spread[1] if samples.spread else None,
+            times=ms / first if ms and first else None,
+        )  # fmt: skip
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:

@@ -5,7 +5,9 @@ What a UNet puts out is compared after Salon's velocity is turned back into it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,6 +21,7 @@ SIDE: Final = 32  # of a picture, which is 16 x 16 latents of the tiny autoencod
 FACTOR: Final = 2  # of that
 PROMPTS: Final = ("a big red apple on the house", tiny_flux.LONG)
 WIDTH, HEADS, TEXT, ROWS = 640, 10, 2048, 77  # of SDXL's middle level
+ARENA: Final = "texts in the arena"
 SHAPE: Final = "a UNet of one level of SDXL's 640 columns: five resnets, and four transformers of two layers"
 
 
@@ -128,36 +131,21 @@ def blocks(scratch: Path, threads: int, side: int, tiny: bool, compiled: bool) -
         compiled: whether diffusers under torch.compile takes part, too.
     """
     import torch
-    from diffusers import UNet2DConditionModel
 
-    from ...engine.checkpoint import Component
     from ...engine.config import Config
-    from ...engine.denoiser import Sample
     from ...engine.models import unet
-    from ...engine.text.pipeline import TextEncoding
     from ...engine.trained import EULER, TrainedSigmas, input_factors
-    from ...kernels.backends import create
 
-    width, heads, text = (64, 2, 32) if tiny else (WIDTH, HEADS, TEXT)
-    dtype = getattr(torch, DTYPES[USUAL])
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        theirs = UNet2DConditionModel(
-            block_out_channels=(width,), layers_per_block=1, attention_head_dim=heads, transformer_layers_per_block=2,
-            down_block_types=["CrossAttnDownBlock2D"], up_block_types=["CrossAttnUpBlock2D"],
-            cross_attention_dim=text, use_linear_projection=True,
-        ).to(dtype)  # fmt: skip
-    theirs.eval().save_pretrained(scratch / "unet")
-    ops = create("cpu", dtype=DTYPES[USUAL], threads=threads)
-    ours = unet.load_unet(ops, Component(scratch / "unet", "unet"))
-    grid = (side // 16, side // 16)
-    rows, random = grid[0] * grid[1], np.random.default_rng(1)
-    x, states = (random.standard_normal(size).astype(np.float32) for size in ((rows, 4), (ROWS, text)))
+    theirs, ops, ours = _level(scratch, threads, tiny)
+    (sample,) = _samples(ours, side, 1)
+    grid, states = sample.grid, sample.text.tokens
+    x = np.random.default_rng(2).standard_normal((sample.rows, 4)).astype(np.float32)
     schedule = TrainedSigmas.read(Config(scratch, {"_class_name": EULER}))
     sigma = np.array([0.5], np.float32)
     c, p, q = input_factors(sigma, schedule.prediction)
-    layout = unet.layout(ops, ours, [Sample(grid, TextEncoding(states, np.zeros(0, np.float32)))], 8)
+    layout = unet.layout(ops, ours, [sample], 8)
     (numbers,), noisy = ops.vectors(unet.times(schedule, sigma)), ops.array(x, "float32")
+    dtype = getattr(torch, DTYPES[USUAL])
     seen = torch.from_numpy((c * x).reshape(*grid, 4).transpose(2, 0, 1).copy())[None].to(dtype)
     timestep, told = float(schedule.times(sigma)[0]), torch.from_numpy(states)[None].to(dtype)
 
@@ -169,4 +157,74 @@ def blocks(scratch: Path, threads: int, side: int, tiny: bool, compiled: bool) -
 
     out = answer(theirs)[0].float().permute(1, 2, 0).reshape(-1, 4).numpy()
     error = relative((ops.numpy(salon()) - q * x) / p, out)
-    return taking_turns(rows, salon, theirs, answer, error, SHAPE, compiled=compiled)
+    return taking_turns(sample.rows, salon, theirs, answer, error, SHAPE, compiled=compiled)
+
+
+def changing(scratch: Path, threads: int, side: int, tiny: bool) -> Blocks:
+    """Return steps of two samples in a batch that has just changed: the keys and values of their texts are computed
+    anew, or are in the arena. `error`: of the one against the other.
+
+    Args:
+        side, tiny: as of `blocks`.
+    """
+    from ...engine.adapters.arena import Arena, copied
+    from ...engine.config import Config
+    from ...engine.denoiser import KeptText
+    from ...engine.models import unet, unet_texts
+    from ...engine.trained import EULER, TrainedSigmas
+
+    _, ops, ours = _level(scratch, threads, tiny)
+    samples = _samples(ours, side, 2)
+    widths = [each.width for each in ours.transformers for _ in each.layers]
+    arena = Arena(ops, len(widths), widths, 2**30)
+    for name, sample in zip("ab", samples, strict=True):
+        arena.pin(name, ROWS, copied(ops, unet_texts.text_keys(ops, ours, [sample])))
+    kept = [
+        replace(sample, kept_text=KeptText(arena.rows(name), arena))
+        for name, sample in zip("ab", samples, strict=True)
+    ]  # fmt: skip
+    rows = sum(sample.rows for sample in samples)
+    noisy = ops.array(np.random.default_rng(2).standard_normal((rows, 4)).astype(np.float32), "float32")
+    schedule = TrainedSigmas.read(Config(scratch, {"_class_name": EULER}))
+    (numbers,) = ops.vectors(unet.times(schedule, np.array([0.5, 0.7], np.float32)))
+
+    def step(batch: Any) -> Any:
+        return unet.velocity(ops, ours, unet.layout(ops, ours, batch, 8), noisy, numbers)
+
+    error = relative(ops.numpy(step(kept)), ops.numpy(step(samples)))
+    turns: dict[str, Callable[[], Any]] = {
+        ARENA: partial(step, kept), "texts computed anew": partial(step, samples)
+    }  # fmt: skip
+    return Blocks(rows, turns, error, None, f"two samples of {SHAPE}")
+
+
+def _level(scratch: Path, threads: int, tiny: bool) -> tuple[Any, Any, Any]:
+    """Return diffusers' UNet of one level, and a table with its weights packed."""
+    import torch
+    from diffusers import UNet2DConditionModel
+
+    from ...engine.checkpoint import Component
+    from ...engine.models import unet
+    from ...kernels.backends import create
+
+    width, heads, text = (64, 2, 32) if tiny else (WIDTH, HEADS, TEXT)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        theirs = UNet2DConditionModel(
+            block_out_channels=(width,), layers_per_block=1, attention_head_dim=heads, transformer_layers_per_block=2,
+            down_block_types=["CrossAttnDownBlock2D"], up_block_types=["CrossAttnUpBlock2D"],
+            cross_attention_dim=text, use_linear_projection=True,
+        ).to(getattr(torch, DTYPES[USUAL]))  # fmt: skip
+    theirs.eval().save_pretrained(scratch / "unet")
+    ops = create("cpu", dtype=DTYPES[USUAL], threads=threads)
+    return theirs, ops, unet.load_unet(ops, Component(scratch / "unet", "unet"))
+
+
+def _samples(ours: Any, side: int, count: int) -> list[Any]:
+    """Return samples of pictures so long and wide, each with a text of its own."""
+    from ...engine.denoiser import Sample
+    from ...engine.text.pipeline import TextEncoding
+
+    random, width = np.random.default_rng(1), ours.config.cross_attention_dim
+    texts = [random.standard_normal((ROWS, width)).astype(np.float32) for _ in range(count)]
+    return [Sample((side // 16, side // 16), TextEncoding(text, np.zeros(0, np.float32))) for text in texts]

@@ -1,16 +1,17 @@
 """Hold keys and values of adapters in an arena: computed once per adapter and layer, shared by all jobs.
 
-They depend on neither the timestep nor the prompt. All layers have the same rows. An adapter of n tokens takes ceil(n /
-PAGE_ROWS) pages. A page is PAGE_ROWS rows of the key and the value array of every layer, so one list of row numbers
-serves all layers (`AdapterTerms.rows`). Running jobs pin what they use. When pages run out, the arena evicts the least
-recently used adapter without a pin. The arrays grow by doubling up to a byte limit, and nothing is allocated before the
-first adapter comes.
+They depend on neither the timestep nor the company. So do those of references and of texts that a model keeps
+(`kept_references.py`, `kept_texts.py`), which are adapters here like others. All layers have the same rows. An adapter
+of n tokens takes ceil(n / PAGE_ROWS) pages. A page is PAGE_ROWS rows of the key and the value array of every layer, so
+one list of row numbers serves all layers (`AdapterTerms.rows`). Running jobs pin what they use. When pages run out, the
+arena evicts the least recently used adapter without a pin. The arrays grow by doubling up to a byte limit, and nothing
+is allocated before the first adapter comes.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -32,6 +33,7 @@ Fill = Callable[[int, Any, Any, int, int], None]
 class _Entry:
     rows: int
     pages: list[int]
+    yields: bool
     pins: int = 0
 
 
@@ -80,9 +82,13 @@ class Arena:
         """Return how many pins hold an adapter; 0 if it is not resident."""
         return self._entries[adapter].pins if adapter in self._entries else 0
 
-    def pin(self, adapter: str, num_rows: int, fill: Fill) -> None:
+    def pin(self, adapter: str, num_rows: int, fill: Fill, *, yields: bool = False) -> None:
         """Make an adapter resident until `unpin`. If it is not resident, call `fill` for every layer, and there for
         every run of pages.
+
+        Args:
+            yields: it goes, with its pins, when something that does not yield needs its pages. Its owner looks whether
+                it is still there.
 
         Raises:
             LimitError: the rows do not fit beside what is pinned. Then, and when `fill` raises, the arena is as before,
@@ -90,7 +96,7 @@ class Arena:
         """
         entry = self._entries.get(adapter)
         if entry is None:
-            entry = self._admit(adapter, num_rows, fill)
+            entry = self._admit(adapter, num_rows, fill, yields)
             self.misses += 1
         else:
             self.hits += 1
@@ -134,9 +140,9 @@ class Arena:
             complaint(f"adapter {adapter!r}", got, allowed, "close a generation or raise Limits.arena_bytes")
         )
 
-    def _admit(self, adapter: str, num_rows: int, fill: Fill) -> _Entry:
+    def _admit(self, adapter: str, num_rows: int, fill: Fill, yields: bool) -> _Entry:
         need = -(-num_rows // PAGE_ROWS)
-        self._ensure_free(adapter, need)
+        self._ensure_free(adapter, need, yields)
         pages = [self._free.pop() for _ in range(need)]
         try:
             for layer in range(self.num_layers):
@@ -149,18 +155,21 @@ class Arena:
         except BaseException:
             self._release(pages)
             raise
-        entry = self._entries[adapter] = _Entry(num_rows, pages)
+        entry = self._entries[adapter] = _Entry(num_rows, pages, yields)
         return entry
 
-    def _ensure_free(self, adapter: str, need: int) -> None:
-        """Make `need` pages free: grow the arrays first, then evict the least recently used adapters."""
-        self._check_pages(adapter, need, sum(len(entry.pages) for entry in self._entries.values() if entry.pins))
+    def _ensure_free(self, adapter: str, need: int, yields: bool) -> None:
+        """Make `need` pages free: grow the arrays first, then evict the least recently used adapters, first those
+        without a pin."""
+        firm = (entry for entry in self._entries.values() if entry.pins and (yields or not entry.yields))
+        self._check_pages(adapter, need, sum(len(entry.pages) for entry in firm))
         if need > len(self._free) and self._num_pages < self.max_pages:
             want = self._num_pages - len(self._free) + need
             self._grow(min(self.max_pages, max(want, 2 * self._num_pages, _FIRST_PAGES)))
         while need > len(self._free):
-            oldest = next(name for name, entry in self._entries.items() if not entry.pins)
-            self._release(self._entries.pop(oldest).pages)
+            spare = [name for name, entry in self._entries.items() if not entry.pins]
+            spare += [name for name, entry in self._entries.items() if entry.pins and entry.yields]
+            self._release(self._entries.pop(spare[0]).pages)
 
     def _grow(self, num_pages: int) -> None:
         """Grow all arrays to `num_pages` pages. If the backend runs out of memory, the arena stays as it was."""
@@ -193,6 +202,22 @@ class Arena:
         for name, entry in self._entries.items():
             assert entry.pins >= 0, f"{name!r} has {entry.pins} pins"
             assert len(entry.pages) == -(-entry.rows // PAGE_ROWS), f"{name!r} has the wrong number of pages"
+
+
+def copied(ops: Ops[Any, Any], layers: Iterator[tuple[Any, Any]]) -> Fill:
+    """Return what fills rows with keys and values that are computed layer by layer, [n, D] of compute dtype each."""
+    present: list[Any] = [-1, None, None, None]  # layer, keys, values, ones
+
+    def fill(layer: int, keys: Any, values: Any, start: int, stop: int) -> None:
+        if layer != present[0]:
+            present[:3] = [layer, *next(layers)]
+            if present[3] is None or present[3].shape != present[1].shape:
+                present[3] = ops.array(np.ones(present[1].shape, np.float32))
+        ones = ops.rows(present[3], start, stop)  # times one is a copy into rows of the arena
+        for into, whole in ((keys, present[1]), (values, present[2])):
+            ops.gated(ones, ops.rows(whole, start, stop), out=into)
+
+    return fill
 
 
 def _runs(pages: list[int]) -> list[tuple[int, int]]:

@@ -5,8 +5,9 @@ the time, transformers that attend to the picture and then to the text, and from
 every layer.
 
 Latents are those of flow matching (`trained.py`): the model's input and output are scaled here. Keys and values of the
-text depend on the prompt alone, so a layout computes them, once for every text of the batch. Samples of one text share
-them, unless LoRAs tell them apart: in attention to the text the owner of rows is their text.
+text depend on the prompt alone: they are computed once for a prompt, and a layout puts those of its samples together
+(`unet_texts.py`). Samples of one text share them, unless LoRAs tell them apart: in attention to the text the owner of
+rows is their text.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from .joint_rows import reading_of, text_readers
 from .low_rank import BatchLoras, loras_of, ranges_of
 from .low_rank_conv import ConvTerms, conv2d
 from .unet_levels import Level, Part, levels_of
+from .unet_texts import batch_keys
 
 __all__ = ["UNetConfig", "UNetLayout", "UNetWeights", "layout", "load_unet", "times", "velocity"]
 
@@ -97,14 +99,6 @@ def layout(
     readers = text_readers(samples)
     numbers = {reading_of(reader): place for place, reader in enumerate(readers)}
     lengths = [len(reader.text.tokens) for reader in readers]
-    reading = loras_of([reader.loras for reader in readers], {"text": ranges_of(lengths)})
-    rows = ops.array(np.concatenate([reader.text.tokens for reader in readers]))
-    keys = []
-    for transformer in weights.transformers:
-        for layer in transformer.layers:
-            acts = () if reading is None else reading.terms(f"{layer.name}.text_kv", "text")
-            both, d = ops.linear(rows, layer.text_kv, low_rank=acts), transformer.width
-            keys.append((ops.columns(both, 0, d), ops.columns(both, d, 2 * d)))
     levels = levels_of(ops, weights.config, samples, [numbers[reading_of(sample)] for sample in samples], len(readers))
     acting = [sample.loras for sample in samples]
     places = {level.name: ranges_of(level.grids.prod(axis=1).tolist()) for level in levels}
@@ -113,7 +107,7 @@ def layout(
     return UNetLayout(
         levels=levels,
         added=_added(ops, weights, samples, factor, loras),
-        keys=tuple(keys),
+        keys=batch_keys(ops, weights, readers),
         texts=ops.segments(lengths),
         zeros=ops.zeros(levels[0].segments.num_rows, 1, "float32"),
         nothing=nothing,

@@ -96,6 +96,25 @@ def test_everything_pinned_is_a_limit_error_without_effect() -> None:
     assert "b" not in arena
 
 
+def test_what_yields_goes_for_what_does_not_pinned_or_not() -> None:
+    arena, filler = make(3)
+    for name in "ab":
+        arena.pin(name, 4, filler(name, 4), yields=True)
+    arena.pin("c", 4, filler("c", 4))
+    with pytest.raises(LimitError, match="adapter 'd': got"):
+        arena.pin("d", 4, filler("d", 4), yields=True)
+    arena.unpin("b")
+    arena.pin("d", 4, filler("d", 4))
+    assert [name in arena for name in "abcd"] == [True, False, True, True], "first what has no pin"
+    arena.pin("e", 4, filler("e", 4))
+    assert [name in arena for name in "acde"] == [False, True, True, True]
+    assert not arena.pins("a")
+    with pytest.raises(LimitError, match="adapter 'a': got"):
+        arena.pin("a", 4, filler("a", 4))
+    arena.check()
+    assert_holds(arena, "e", 4)
+
+
 def test_a_failing_fill_gives_its_pages_back() -> None:
     arena, filler = make(4)
 
