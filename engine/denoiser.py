@@ -215,6 +215,14 @@ class KeepsTexts(Protocol):
 
 
 @runtime_checkable
+class LaysOutForGraphs(Protocol):
+    """A denoiser whose layouts are made in several ways, by the samples' sides, where one serves all of them."""
+
+    def graph_layout(self, ops: Ops[Any, Any], layout: Any) -> Any:
+        """Return a layout in the form that recorded graphs take, which may be a slower one."""
+
+
+@runtime_checkable
 class TakesLoras(Protocol):
     """A denoiser whose layout takes `Sample.loras`. For any other every LoRA is refused, by the name of its family."""
 

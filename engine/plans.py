@@ -153,10 +153,11 @@ def open_plan(path: Path, *, gpu: str | None = None) -> Mapping[str, Any]:
 
 def _feeds(engine: Engine, recording: Any, grid: tuple[int, int], count: int, rows: int) -> Feeds:
     """Return what a batch of samples of one size feeds a graph."""
-    ops, sizes, denoiser = engine.ops, engine.model.architecture, engine.model.denoiser
+    ops, sizes, denoiser, steps = engine.ops, engine.model.architecture, engine.model.denoiser, engine.recorded
+    assert steps is not None, "an engine that runs no graphs"
     tokens, pooled = np.zeros((rows, sizes.text_width), np.float32), np.zeros(sizes.pooled_width, np.float32)
     each = [Sample(grid, read_only(tokens.copy(), pooled.copy()), sizes.embedded_guidance) for _ in range(count)]
-    layout = denoiser.layout(ops, each)
+    layout = steps.formed(denoiser.layout(ops, each))
     latents = ops.zeros(count * grid[0] * grid[1], sizes.token_channels, "float32")
     (times,) = ops.vectors(denoiser.times(np.full(count, 0.5, np.float32)))
     feeds: Feeds | None = recording.feeds({"layout": layout, "latents": latents, "times": times})

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import numpy as np
 
 from ..kernels.ops import Ops, Vector
-from .denoiser import AdapterTable, Denoiser, Pages, Sample
+from .denoiser import AdapterTable, Denoiser, LaysOutForGraphs, Pages, Sample
 from .graph_files import graph_file
 from .text.pipeline import read_only
 
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from .info import Architecture
 
 TEXTS: Final = (5, 40, 11)  # rows of the texts of a recorded batch
-# Sides of its images: some that are no multiple of anything, and multiples of 8, which UNets halve another way.
-GRIDS: Final = (((3, 5), (9, 8), (4, 7)), ((8, 16), (24, 8), (16, 40)))
+# Sides of its images: some that are no multiple of anything, and multiples of 8. Halved three times they are not 1 yet.
+GRIDS: Final = (((11, 21), (33, 26), (14, 29)), ((8, 16), (24, 8), (16, 40)))
 REFERENCES: Final = ((2, 3), (6, 5), (3, 3))  # sides of what its samples look at
 TOKENS: Final = (3, 2, 4, 1, 2, 3, 2, 4)  # of its adapters, which two of the samples have
 ROWS: Final = 37  # of the pages that hold them
@@ -99,13 +99,13 @@ class RecordedSteps:
         last, version, session = self._bound
         if last is layout and version == pages.version:
             return session
-        adapters = bool(getattr(layout, "terms", None))
-        arguments = {"layout": layout}
+        taken, adapters = self.formed(layout), bool(getattr(layout, "terms", None))
+        arguments = {"layout": taken}
         if adapters:
             arguments["pages"] = _Pages(list(pages.keys), list(pages.values))
         session = self._find(arguments)
         if session is None:
-            skeleton = self._skeleton(layout)
+            skeleton = self._skeleton(taken)
             for variant in self.variants(adapters):
                 if skeleton is not None and variant not in self._begun and self.skeleton(variant) == skeleton:
                     self._start(variant)  # where there is no room for it now, the next step tries again
@@ -114,6 +114,11 @@ class RecordedSteps:
                     break
         self._bound = layout, pages.version, session
         return session
+
+    def formed(self, layout: Any) -> Any:
+        """Return a layout of the model in the form that its graphs take."""
+        denoiser = self.denoiser
+        return denoiser.graph_layout(self.ops, layout) if isinstance(denoiser, LaysOutForGraphs) else layout
 
     def variants(self, adapters: bool) -> Iterator[Variant]:
         """Yield what batches may be, with adapters or without: first those that most are."""
@@ -189,7 +194,7 @@ class RecordedSteps:
             table = AdapterTable(owners, ends, rng.permutation(ROWS)[: ends[-1]].astype(np.int32), weights)
             drawn = [[rng.standard_normal((ROWS, width)).astype(np.float32) for width in self.layers] for _ in range(2)]
             pages = _Pages(*([ops.array(each) for each in part] for part in drawn))
-        layout = self.denoiser.layout(ops, samples, table)
+        layout = self.formed(self.denoiser.layout(ops, samples, table))
         count = sum(sample.rows for sample in samples)
         latents = ops.array(rng.standard_normal((count, sizes.token_channels)).astype(np.float32), "float32")
         (times,) = ops.vectors(self.denoiser.times(np.array([0.9, 0.5, 0.25], np.float32)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,6 +22,7 @@ from .files import unet as originals
 from .info import Architecture
 from .memory import MemoryCoefficients
 from .models import unet, unet_texts
+from .models.unet_levels import in_one_form
 from .pipeline import Classes
 from .sigmas import SigmaConfig
 from .tensor_file import TensorFile
@@ -123,6 +125,10 @@ class UNet(PlainDenoiser):
     ) -> unet.UNetLayout[Any]:
         """See `Denoiser`."""
         return unet.layout(ops, self.weights, samples, self.codec.granularity, adapters)
+
+    def graph_layout(self, ops: Ops[Any, Any], layout: unet.UNetLayout[Any]) -> unet.UNetLayout[Any]:
+        """See `LaysOutForGraphs`. No graph takes LoRAs."""
+        return layout if layout.loras is not None else replace(layout, levels=in_one_form(ops, layout.levels))
 
     def velocity(
         self,

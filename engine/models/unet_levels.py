@@ -6,8 +6,8 @@ Sides that are no multiples of 2 are halved upwards and doubled to the side that
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from itertools import groupby
+from dataclasses import dataclass, replace
+from itertools import groupby, pairwise
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -96,6 +96,21 @@ def levels_of(
             )
         )
     return tuple(found)
+
+
+def in_one_form(ops: Ops[Any, Any], levels: Sequence[Level[Any]]) -> tuple[Level[Any], ...]:
+    """Return levels whose pictures come from one to the next in a form that all sides can have: on the way down by the
+    op, on the way up by rows. They are for recorded graphs, whose op halves sides of 1 too. There are no LoRAs."""
+    made = []
+    for level, coarser in pairwise(levels):
+        before, after = coarser.grids, level.grids
+        starts = np.cumsum(before.prod(axis=1)) - before.prod(axis=1)
+        picked = [_picked(a, b, down=False) + np.int32(at) for a, b, at in zip(before, after, starts, strict=True)]
+        (rows,) = ops.vectors(np.concatenate(picked))
+        down: Part[Any] = Part(0, level.segments.num_rows, after, None, before, ())
+        up: Part[Any] = Part(0, coarser.segments.num_rows, before, rows, after, ())
+        made.append(replace(level, down=(down,), up=(up,)))
+    return (*made, levels[-1])
 
 
 def _parts(

@@ -32,13 +32,16 @@ def batch(engine: Engine, grids: Grids, rows: list[int], seen: list[Grids] | Non
     return engine.model.denoiser.layout(ops, samples), latents, times
 
 
-def want_one_graph(folder: Path, atol: float = 1e-4, seen: list[Grids] | None = None) -> None:
+def want_one_graph(
+    folder: Path, atol: float = 1e-4, seen: list[Grids] | None = None, more: tuple[Grids, ...] = ()
+) -> None:
     """Run a model's graph by ONNX Runtime, beside the reference: on a mixed batch, and on one sample. `onnx.checker`
     looks at the graph, and infers its shapes.
 
     Args:
         seen: the sides of pictures that the samples of the mixed batch look at, the first of which looks at some; then
             the one sample looks at those of the first.
+        more: the sides of further mixed batches.
     """
     for package in ("onnx", "onnxruntime"):
         pytest.importorskip(package, reason="it makes and runs graphs (extra: onnx)")
@@ -55,7 +58,7 @@ def want_one_graph(folder: Path, atol: float = 1e-4, seen: list[Grids] | None = 
         return start(path)
 
     ops.start = check
-    for grids, rows in (([(8, 8), (16, 8)], [3, 9]), ([(8, 16)], [7])):
+    for grids, rows in (([(8, 8), (16, 8)], [3, 9]), ([(8, 16)], [7]), *((each, [5] * len(each)) for each in more)):
         looks = None if seen is None else seen[: len(grids)]
         layout, latents, times = batch(engine, grids, rows, looks)
         got = engine.ops.numpy(engine.recorded.velocity(layout, latents, times, engine.adapters.arena))
@@ -63,5 +66,5 @@ def want_one_graph(folder: Path, atol: float = 1e-4, seen: list[Grids] | None = 
         want = reference.model.denoiser.velocity(reference.ops, layout, latents, times)
         scale = max(1.0, float(np.abs(want).max()))
         np.testing.assert_allclose(got / scale, want / scale, atol=atol)
-    assert (engine.recorded.runs, engine.recorded.others, engine.recorded.num_graphs) == (2, 0, 1)
+    assert (engine.recorded.runs, engine.recorded.others, engine.recorded.num_graphs) == (2 + len(more), 0, 1)
     assert len(checked) == 1

@@ -352,4 +352,5 @@ def test_a_studio_draws(pair: Pair) -> None:
 
 
 def test_one_onnx_graph_serves_mixed_batches(pair: Pair) -> None:
-    want_one_graph(pair.folder)
+    """Of sides that are halved evenly, of others, and of both."""
+    want_one_graph(pair.folder, more=([(7, 13), (8, 8), (1, 6)], [(5, 3)]))
