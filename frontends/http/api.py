@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
+import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from typing import Final
@@ -14,6 +14,7 @@ from starlette.routing import BaseRoute, Route
 
 from ...bounds import MAX_REFERENCE_BYTES
 from ...errors import complaint
+from ...studio.references import digest_of
 from ...studio.service.service import Service
 from ...values import shown
 from ..wire.codec import MAX_MESSAGE
@@ -22,7 +23,7 @@ from .errors import HttpRefused, failure_body
 from .following import Ending
 from .gate import ACCOUNT
 from .news import Journals
-from .reading import JSON, Bringing, body_of, json_body, kind_of
+from .reading import JSON, Bringing, aside, body_of, json_body, kind_of
 from .records import json_of, request_of
 from .sessions import NO_STORE, Sessions
 from .static import Pages
@@ -81,7 +82,8 @@ class Api:
 
     async def _ask(self, request: Request) -> Response:
         """Carry out a record of the wire."""
-        record = request_of(request.path_params["tag"], await json_body(request, MAX_RECORD))
+        body = await json_body(request, MAX_RECORD)
+        record = await aside(len(body), request_of, request.path_params["tag"], body)
         account: str = request.scope[ACCOUNT]
         try:
             answer = await self._answers.answer(record, account, operator=self._is_operator(account))
@@ -114,7 +116,7 @@ class Api:
             raise HttpRefused(text, status=415, code="invalid")
         with self._bringing.one(account):
             data = await body_of(request, MAX_REFERENCE_BYTES, FILE_S)
-            digest = hashlib.sha256(data).hexdigest()
+            digest = await asyncio.to_thread(digest_of, data)
             await self._service.jobs.references.add(account, digest, data)
         return Response(encode({"digest": digest}), headers=NO_STORE, media_type=JSON)
 

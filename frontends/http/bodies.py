@@ -13,7 +13,7 @@ from starlette.requests import Request
 from ...errors import complaint
 from ...values import shown
 from .errors import HttpRefused
-from .reading import kind_of, parts_of
+from .reading import aside, kind_of, parts_of
 
 FORM: Final = "multipart/form-data"
 MAX_PICTURES: Final = 64 << 20  # of a body
@@ -76,7 +76,7 @@ async def pictures_body(request: Request, take: Callable[[int], None]) -> bytes:
     async for part in parts_of(request, MAX_PICTURES, PICTURES_S):
         take(len(part))
         parts.append(part)
-    return b"".join(parts)
+    return await aside(sum(map(len, parts)), b"".join, parts)
 
 
 def fields_in(body: bytes) -> dict[str, Any]:

@@ -17,10 +17,10 @@ from ...errors import complaint
 from ...system import explain
 from .api import Api
 from .app import Front
-from .connections import SERVED, Connection
+from .connections import SELDOM, SERVED, Connection, encrypted
 from .following import Ending
 from .gate import Gate
-from .place import HttpError, check_tls, place_of
+from .place import HttpError, place_of, tls_of
 from .visitors import Everybody, Known
 
 if TYPE_CHECKING:
@@ -110,8 +110,7 @@ class HttpDoor:
 
     async def _open(self, options: ServeOptions) -> None:
         place = place_of(options, keyed=self._keyed)
-        if place.tls is not None:
-            check_tls(place.tls)
+        http = Connection if place.tls is None else encrypted(tls_of(place.tls))
         try:
             family = socket.AF_INET6 if ":" in place.host else socket.AF_INET
             host = "0.0.0.0" if place.host == "*" else place.host
@@ -126,13 +125,13 @@ class HttpDoor:
         self._api = Api(self._service, self._answers, visitors, self._ending, place.cookie)
         app = Front(self._service, self._ending, self._api.routes).app
         self.routes, gate = app.routes, Gate(app, visitors, self._rates, place)
-        cert, key = place.tls or (None, None)
         config = uvicorn.Config(
-            gate, lifespan="off", log_config=None, access_log=False, ws="none", http=Connection, server_header=False,
+            gate, lifespan="off", log_config=None, access_log=False, ws="none", http=http, server_header=False,
             proxy_headers=False, limit_concurrency=SERVED, timeout_graceful_shutdown=END_S,
-            ssl_certfile=cert, ssl_keyfile=key,
         )  # fmt: skip
-        logging.getLogger("uvicorn.error").setLevel(logging.WARNING)  # its start and end are the server's
+        log = logging.getLogger("uvicorn.error")
+        log.setLevel(logging.WARNING)  # its start and end are the server's
+        log.addFilter(SELDOM)
         self._uvicorn = _Uvicorn(config)
         self._task = asyncio.get_running_loop().create_task(self._uvicorn.serve(sockets=[listener]))
         self.address = place.address

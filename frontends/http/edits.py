@@ -11,8 +11,8 @@ A variation is a job of the kind `vary`.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
-from typing import Any, Final
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, NamedTuple
 
 import msgspec
 from starlette.requests import Request
@@ -28,9 +28,9 @@ from .asked import Asked, Pictures, asked_from
 from .bodies import FORM, fields_in, pictures_body, want_kind
 from .brought import Brought, Named, keep, looked_at, named_in_fields, named_in_form
 from .errors import HttpRefused
-from .forms import fields_of, form_of
+from .forms import Part, fields_of, form_of
 from .keys import Keys
-from .reading import JSON
+from .reading import JSON, aside
 
 VARY: Final = "vary"  # a kind of job
 # What `input_fidelity` says, where a picture is not looked at as a whole: how much is drawn anew, or how much several
@@ -89,20 +89,35 @@ class Edits:
         return self._keys.key(account, named, retries, request.url.path.encode() + print_)
 
 
-async def _read(
-    request: Request, take: Callable[[int], None]
-) -> tuple[dict[str, Any], list[Named], Named | None, bytes]:
-    """Return the fields of a request without its pictures, its pictures, its mask, and what tells another request: the
-    boundary of a form is a new one every time that the same is sent."""
+class _Said(NamedTuple):
+    """What a request says: its fields without its pictures, its pictures, its mask, and what tells another request."""
+
+    fields: dict[str, Any]
+    pictures: list[Named]
+    mask: Named | None
+    print_: bytes
+
+
+async def _read(request: Request, take: Callable[[int], None]) -> _Said:
+    """Read a request. Raises HttpRefused."""
     if want_kind(request, FORM, JSON) == JSON:
         body = await pictures_body(request, take)
-        fields = fields_in(body)
-        pictures, mask = named_in_fields(fields)
-        return fields, pictures, mask, body
+        return await aside(len(body), _in_json, body)
     parts = await form_of(request, take)
-    pictures, mask = named_in_form(parts)
+    return await aside(sum(len(part.data) for part in parts), _in_form, parts)
+
+
+def _in_json(body: bytes) -> _Said:
+    """Read a JSON object."""
+    fields = fields_in(body)
+    return _Said(fields, *named_in_fields(fields), hashlib.sha256(body).digest())
+
+
+def _in_form(parts: Sequence[Part]) -> _Said:
+    """Read a form. Its boundary is a new one every time that the same is sent, so its parts are what tells another."""
     print_ = msgspec.json.encode([(part.name, hashlib.sha256(part.data).hexdigest()) for part in parts])
-    return fields_of(parts), pictures, mask, print_
+    pictures, mask = named_in_form(parts)
+    return _Said(fields_of(parts), pictures, mask, print_)
 
 
 def edited(model: ModelInfo, brought: Brought, field: str, fidelity: str | None) -> Pictures:

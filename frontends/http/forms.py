@@ -17,13 +17,14 @@ from ...parameters.known import checked, parameters
 from ...values import shown
 from .bodies import MAX_PICTURES, PICTURES_S
 from .errors import HttpRefused
-from .reading import parts_of
+from .reading import aside, parts_of
 
 if TYPE_CHECKING:
     from python_multipart.multipart import MultipartCallbacks
 
 logging.getLogger("python_multipart").setLevel(logging.ERROR)  # a malformed form is refused, not logged
 
+READ: Final = 1 << 18  # bytes of a form that are read at a time
 MAX_PARTS: Final = 200
 MAX_HEADERS: Final = 8  # of a part
 MAX_HEADER: Final = 4096  # bytes of one
@@ -48,12 +49,11 @@ class Part(NamedTuple):
 class _Reader:
     """Takes a form's bytes as they come; `parts` are those that are whole."""
 
-    def __init__(self, boundary: bytes, take: Callable[[int], None]) -> None:
+    def __init__(self, boundary: bytes) -> None:
         from python_multipart.multipart import MultipartParser
 
         self.parts: list[Part] = []
         self.whole = False
-        self._take = take
         self._headers: list[tuple[bytes, bytes]] = []
         self._field, self._value = bytearray(), bytearray()
         self._name, self._data = "", bytearray()
@@ -93,7 +93,6 @@ class _Reader:
         self._file = options[b"filename"].decode(errors="replace") if b"filename" in options else None
 
     def _add(self, data: bytes, start: int, end: int) -> None:
-        self._take(end - start)
         self._data += data[start:end]
         most = MAX_FIELD if self._file is None else MAX_REFERENCE_BYTES
         if len(self._data) > most:
@@ -126,9 +125,15 @@ async def form_of(request: Request, take: Callable[[int], None]) -> list[Part]:
     try:
         if not boundary:
             raise _refused("a form without a boundary", "multipart/form-data; boundary=...", "leave it to your client")
-        reader = _Reader(boundary, take)
+        reader = _Reader(boundary)
+        unread = bytearray()
         async for part in parts_of(request, MAX_PICTURES, PICTURES_S):
-            reader.write(part)
+            take(len(part))
+            unread += part
+            if len(unread) >= READ:
+                await aside(len(unread), reader.write, bytes(unread))
+                unread.clear()
+        await aside(len(unread), reader.write, bytes(unread))
     except FormParserError as error:
         got = f"no form ({' '.join(str(error).split())[:200]})"
         raise _refused(got, "one as RFC 7578 has it", "leave it to your client") from error

@@ -21,7 +21,7 @@ from .gate import ACCOUNT, BASE
 from .generations import Generations
 from .keys import Keys
 from .pictures import Links
-from .reading import JSON
+from .reading import JSON, aside
 
 FILES: Final = "/v1/files"
 Endpoint = Callable[[Request], Awaitable[Response]]
@@ -71,7 +71,8 @@ class Gateway:
             return StreamingResponse(events, headers=told, media_type="text/event-stream")
         base = f"{request.scope[BASE]}{FILES}/"
         done = await self._generations.answer(account, asked, jobs, base, request.is_disconnected)
-        return json_answer(done, told)
+        size = sum(len(one.get("b64_json", "")) for one in done["data"])
+        return await aside(size, json_answer, done, told)
 
     async def _edit(self, request: Request) -> Response:
         return await self._drawn(request, self._edits.edit)

@@ -16,6 +16,7 @@ from .errors import HttpRefused, body_of, refusal_of
 from .following import Ending, Follower
 from .models import want_model
 from .pictures import Links, file_of, pictures_of, preview_in, want_done
+from .reading import aside
 
 KINDS: Final = ("image_generation", "image_edit")  # of events; the second of requests that bring pictures
 STEPS: Final = "steps"  # a parameter
@@ -72,7 +73,7 @@ class Generations:
             if asked.link:
                 one = {"url": base + self._links.add(account, record.job, picture.index, asked.form)}
             else:
-                one = {"b64_json": _text(await file_of(self._service, record.job, picture, asked.form))}
+                one = {"b64_json": await _text(await file_of(self._service, record.job, picture, asked.form))}
             if record.prompt != asked.request.prompt:
                 one["revised_prompt"] = record.prompt
             data.append(one)
@@ -103,7 +104,7 @@ class Generations:
                         continue
                     log, event = news
                     if event.kind == "preview" and partial < asked.partial and log.preview:
-                        shown = _text(await preview_in(log.preview, asked.form))
+                        shown = await _text(await preview_in(log.preview, asked.form))
                         fields = {"b64_json": shown, "partial_image_index": partial}
                         partial += 1
                         yield _event(
@@ -113,8 +114,9 @@ class Generations:
             for job in jobs:
                 record = await self._done(job, account)
                 for picture in pictures_of(record):
-                    fields = {"b64_json": _text(await file_of(self._service, job, picture, asked.form))}
-                    yield _event(f"{kind}.completed", fields | {"size": _size_of(picture)} | _said(asked))
+                    text = await _text(await file_of(self._service, job, picture, asked.form))
+                    whole = {"b64_json": text, "size": _size_of(picture), **_said(asked)}
+                    yield await aside(len(text), _event, f"{kind}.completed", whole)
         except Exception as error:
             refusal = refusal_of(error, asked.fields, asked.request.prompt)
             yield b"event: error\ndata: " + body_of(refusal) + b"\n\n"
@@ -138,8 +140,8 @@ def _size_of(picture: StoredPicture) -> str:
     return f"{picture.width}x{picture.height}"
 
 
-def _text(file: bytes) -> str:
-    return base64.b64encode(file).decode()
+async def _text(file: bytes) -> str:
+    return await aside(len(file), lambda: base64.b64encode(file).decode())
 
 
 def _event(kind: str, fields: Mapping[str, Any]) -> bytes:

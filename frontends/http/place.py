@@ -126,12 +126,14 @@ def place_of(options: ServeOptions, *, keyed: bool) -> Place:
     return Place(host.strip("[]"), int(port), beyond, url.rstrip("/") if url is not None else None, tls)
 
 
-def check_tls(tls: tuple[str, str]) -> None:
-    """Raise HttpError for a certificate and a key that cannot be used."""
+def tls_of(tls: tuple[str, str]) -> ssl.SSLContext:
+    """Return how to encrypt with a certificate and its key, as paths. HttpError: they cannot be used."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     try:
         for path in tls:
             Path(path).read_bytes()
-        ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(*tls)
+        context.load_cert_chain(*tls)
+        return context
     except ssl.SSLError as error:
         got = f"{tls[0]} and {tls[1]}, which are no such pair ({error.reason or error})"
         text = complaint("--tls-cert, --tls-key", got, "PEM files of a certificate and its key", "correct them")

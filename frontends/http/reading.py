@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import Final, ParamSpec, TypeVar
 
 from starlette.requests import Request
 
@@ -19,6 +19,16 @@ BODY_S: Final = 30.0  # the longest time in which such a body may come
 JSON: Final = "application/json"
 FILES: Final = 4  # files that one account may be bringing at a time
 ALL_FILES: Final = 16  # all accounts together: 256 MiB of the largest
+LARGE: Final = 1 << 16  # bytes from which on to look at all of them would hold other requests up: some milliseconds
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+
+async def aside(size: int, work: Callable[_P, _T], *given: _P.args, **named: _P.kwargs) -> _T:
+    """Return what a function returns. If it is about many bytes (`size`), it is called on a thread."""
+    if size < LARGE:
+        return work(*given, **named)
+    return await asyncio.to_thread(work, *given, **named)
 
 
 async def json_body(request: Request, most: int = MAX_BODY) -> bytes:

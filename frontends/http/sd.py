@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import hashlib
 import io
 import time
 from collections import Counter
@@ -34,7 +35,7 @@ from .generations import Generations
 from .keys import Keys
 from .models import name_of, want_model
 from .pictures import file_of
-from .reading import JSON, json_body
+from .reading import JSON, aside, json_body
 from .sd_fields import SAMPLERS, SOLVERS, fields_of, sampler_of, theirs_of
 
 PREVIEWS: Final = 2  # of a request, which `progress` shows
@@ -82,22 +83,22 @@ class StableDiffusion:
         account: str = request.scope[ACCOUNT]
         with self._room.lease(account) as take:
             body = await pictures_body(request, take)
-            given = fields_in(body)
-            images, mask, inverted = _pictures_in(given)
+            given, images, mask, inverted, print_ = await aside(len(body), _pictures_in, body)
             fields, model, sends = fields_of(given, pictures=True)
             white = partial(light_mask_of, inverted=inverted)
             brought = await looked_at(self._service, account, images, mask, white)
             pictures = started(self._service.context.studio.loop.model, brought, "init_images")
             if mask is None:
                 fields.pop("feather", None)  # clients say the blur of a mask whether there is one or not
-            asked = self._asked(request, fields | {"model": self._named(model)}, body, pictures)
+            asked = self._asked(request, fields | {"model": self._named(model)}, print_, pictures)
             await keep(self._service, account, brought, "init_images")
         return await self._drawn(request, asked, given, sends=sends)
 
-    def _asked(self, request: Request, fields: dict[str, Any], body: bytes, pictures: Pictures | None) -> Asked:
-        """Return what fields of ours ask for. HttpRefused names the field of the web UI."""
+    def _asked(self, request: Request, fields: dict[str, Any], print_: bytes, pictures: Pictures | None) -> Asked:
+        """Return what fields of ours ask for. HttpRefused names the field of the web UI. `print_`: tells another
+        request."""
         headers = request.headers
-        key = self._keys.key(request.scope[ACCOUNT], headers.get("idempotency-key"), "0", body)
+        key = self._keys.key(request.scope[ACCOUNT], headers.get("idempotency-key"), "0", print_)
         try:
             asked = asked_from(fields, key, pictures)
         except HttpRefused as error:
@@ -117,9 +118,14 @@ class StableDiffusion:
         files = [await file_of(self._service, record.job, picture, Form()) for record, picture in drawn]
         texts = await asyncio.to_thread(lambda: list(map(_infotext, files)))
         info = self._info([record for record, _ in drawn], texts)
-        images = [base64.b64encode(file).decode() for file in files] if sends else []
-        body = {"images": images, "parameters": given, "info": msgspec.json.encode(info).decode()}
-        return _json(body, {"x-salon-jobs": ",".join(jobs)})
+
+        def body() -> bytes:
+            images = [base64.b64encode(file).decode() for file in files] if sends else []
+            told = {"images": images, "parameters": given, "info": msgspec.json.encode(info).decode()}
+            return msgspec.json.encode(told)
+
+        made = await aside(sum(map(len, files)), body)
+        return Response(made, headers={"x-salon-jobs": ",".join(jobs)}, media_type=JSON)
 
     @contextmanager
     def _waiting(self, account: str, jobs: tuple[str, ...]) -> Iterator[None]:
@@ -227,8 +233,10 @@ class StableDiffusion:
         return _json({})
 
 
-def _pictures_in(given: dict[str, Any]) -> tuple[list[Named], Named | None, bool]:
-    """Take the pictures out of a request's fields. Return them, the mask, and whether that is to be inverted."""
+def _pictures_in(body: bytes) -> tuple[dict[str, Any], list[Named], Named | None, bool, bytes]:
+    """Return a request's fields without its pictures, these, the mask, whether that is to be inverted, and what tells
+    another request."""
+    given = fields_in(body)
     images = given.pop("init_images", None)
     if not isinstance(images, list) or not images or not all(isinstance(each, str) for each in images):
         raise _wrong("init_images", images, "a list of pictures in base64")
@@ -239,7 +247,8 @@ def _pictures_in(given: dict[str, Any]) -> tuple[list[Named], Named | None, bool
     if whole_of(inverted) not in (0, 1):
         raise _wrong("inpainting_mask_invert", inverted, "0 or 1")
     named = [Named("init_images", data_of("init_images", each)) for each in images]
-    return named, Named("mask", data_of("mask", mask)) if mask else None, bool(inverted)
+    masked = Named("mask", data_of("mask", mask)) if mask else None
+    return given, named, masked, bool(inverted), hashlib.sha256(body).digest()
 
 
 def _infotext(file: bytes) -> str:

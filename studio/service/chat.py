@@ -148,6 +148,9 @@ class ChatService:
         if said.job and said.chat:
             raise WrongValue(complaint("chat", "a job and a conversation", "one of them", "leave one out"))
 
+        if "\0" in said.text or "\0" in (said.prompt or ""):
+            raise WrongValue(complaint("chat", "text with a NUL", "text without", "leave it out"))
+
         async def locked() -> Said:
             async with self._lock(account):
                 return await self._say(account, said)

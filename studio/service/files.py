@@ -51,6 +51,7 @@ class ServiceFiles:
     def __init__(self, references: ServiceReferences) -> None:
         self._references = references
         self._store, self._waits = references.context.store, references.waits
+        self._counted = asyncio.Lock()  # held while files are counted and one is added
 
     async def add(self, account: str, data: bytes, name: str, purpose: str) -> StoredFile:
         """Keep a file, and return it once it is on disk. The same file again has the new name.
@@ -60,12 +61,14 @@ class ServiceFiles:
             QuotaExceeded: the account has too many files.
             StoreError, TooSlow: it could not be stored.
         """
-        digest = digest_of(data)
+
+        def look() -> str:
+            read_picture(data, "file")
+            return digest_of(data)
+
         async with self._references.unpacking:
-            await asyncio.to_thread(read_picture, data, "file")
-        files = await self.list(account)
-        if len(files) >= MOST and all(file.id != digest for file in files):
-            raise QuotaExceeded(complaint("files", f"{len(files) + 1:,}", f"up to {MOST:,}", "delete some"))
+            digest = await asyncio.to_thread(look)
+        await self._want_room(account, digest)
         now = self._references.context.now_ms()
         row = FileRow(account=account, digest=digest, name=name[:MAX_NAME], purpose=purpose, made_ms=now)
         await self._waits.outlast(self._waits.begin(self._put(account, data, row)))
@@ -73,7 +76,15 @@ class ServiceFiles:
 
     async def _put(self, account: str, data: bytes, row: FileRow) -> None:
         await self._references.bring(account, {row.digest: data})
-        await self._waits.stored([Put(row)])
+        async with self._counted:  # others may have come meanwhile
+            await self._want_room(account, row.digest)
+            await self._waits.stored([Put(row)])
+
+    async def _want_room(self, account: str, digest: str) -> None:
+        """Raise QuotaExceeded if an account has as many files as it may have, none of them this one."""
+        files = await self.list(account)
+        if len(files) >= MOST and all(file.id != digest for file in files):
+            raise QuotaExceeded(complaint("files", f"{len(files) + 1:,}", f"up to {MOST:,}", "delete some"))
 
     async def list(self, account: str) -> list[StoredFile]:
         """Return all files of an account, the newest first."""

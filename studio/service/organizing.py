@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import msgspec
 
@@ -49,11 +49,13 @@ from .waits import READ_S
 if TYPE_CHECKING:
     from .service import Service
 
+_Row = TypeVar("_Row", HiddenRow, InFolderRow)
 LOG = logging.getLogger("salon.service")
 OF_OWNER: Final = (PUBLISH, UNPUBLISH, DELETE)  # what only the owner of a job may do
 OF_FOLDER: Final = (ADD, REMOVE)
 MARKED: Final = 64  # folders of a job that are told
 SEARCHES: Final = 2  # at a time, one of an account: some threads for reads are left to what is quick
+PAGE: Final = 500  # rows that are looked at, and forgotten, at a time
 OLD: Final = 200  # jobs from before there were searches that are described at a time
 
 
@@ -157,6 +159,20 @@ class OrganizeService:
                 await self._waits.stored([Describe(row.job, _words_of(row)) for row in rows])
         except SalonError as error:
             LOG.warning("old jobs are not found by searches yet: %s", error)
+
+    def sweep(self) -> None:
+        """Forget what accounts think of jobs that were deleted. On a thread. StoreError: a step failed; the next sweep
+        goes on."""
+        self._forget(HiddenRow, lambda row: (row.account, row.job))
+        self._forget(InFolderRow, lambda row: (row.account, row.folder, row.job))
+
+    def _forget(self, kind: type[_Row], key_of: Callable[[_Row], tuple[str, ...]]) -> None:
+        store, last = self._context.store, tuple[str, ...]()
+        while rows := store.rows(kind, after=last, limit=PAGE):
+            last, there = key_of(rows[-1]), store.jobs_by_id([row.job for row in rows])
+            gone = [key_of(row) for row in rows if row.job not in there]
+            if gone:
+                store.write([Remove(kind, key) for key in gone])
 
     # ---- change ----------------------------------------------------------------------------------------------------
 
@@ -274,6 +290,8 @@ class OrganizeService:
     def _seen_as(self, jobs: Sequence[str], *, private: bool) -> None:
         """Take note that jobs are private now, or no longer."""
         for job in jobs:
+            if job in self._service.retried:
+                self._service.retried[job] = private
             live = self._service.jobs.live.get(job)
             if live is None:
                 self._service.jobs.drop(job)  # it is read anew

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -31,6 +32,7 @@ class PresetKeeper:
 
     def __init__(self, context: ServiceContext, waits: Waits) -> None:
         self._context, self._waits = context, waits
+        self._lock = asyncio.Lock()  # held while presets are counted and one is added
 
     async def listed(self, account: str) -> tuple[Preset, ...]:
         """Return the presets of an account, by name."""
@@ -61,13 +63,17 @@ class PresetKeeper:
             allowed = "letters, digits, _ and -, up to 64"
             raise WrongValue(complaint("preset", shown(name)[:80], allowed, "choose another name"))
         text = checked_preset(parameters)
-        others = [one for one in await self.listed(account) if one.name != name]
-        if len(others) >= MAX_PRESETS:
-            got = f"{len(others) + 1} presets"
-            raise WrongValue(complaint("preset", got, f"up to {MAX_PRESETS}", "delete one first"))
         row = PresetRow(account=account, name=name, parameters=text, made_ms=self._context.now_ms())
-        await self._waits.write([Put(row)])
+        await self._waits.outlast(self._waits.begin(self._put(row)))
         return Preset(name=name, parameters=text, made_ms=row.made_ms)
+
+    async def _put(self, row: PresetRow) -> None:
+        async with self._lock:
+            others = [one for one in await self.listed(row.account) if one.name != row.name]
+            if len(others) >= MAX_PRESETS:
+                got = f"{len(others) + 1} presets"
+                raise WrongValue(complaint("preset", got, f"up to {MAX_PRESETS}", "delete one first"))
+            await self._waits.stored([Put(row)])
 
     async def delete(self, account: str, name: str) -> bool:
         """Forget a preset. Return whether there was one."""

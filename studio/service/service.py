@@ -19,6 +19,7 @@ from ...parameters.job_request import IMAGINE, JobRequest, Source
 from ...parameters.known import checked
 from ...parameters.references import OF_JOB
 from ...scheduler.plans import lane_of
+from ..errors import StoreRefused
 from ..kinds import Asked, Input, kind_of
 from ..moderation.types import PICTURES
 from ..prompt.plan import Plan, plan_of, planned_job
@@ -73,6 +74,7 @@ class Service(Lookups):
         chat: conversations about pictures.
         organize: the requests about many jobs at once.
         prompts: what is said in the prompt language, and the accounts' settings.
+        retried: failed jobs that are just being taken back, and whether they have become private or public meanwhile.
         draining: whether nothing is accepted any more.
         accepted: number of jobs accepted since the start.
     """
@@ -97,7 +99,7 @@ class Service(Lookups):
         self._new_id = new_id
         self._keys: dict[tuple[str, str], asyncio.Task[tuple[Found, bool]]] = {}  # requests that are not stored yet
         self._batches = Batches(self)
-        self._retried: set[str] = set()  # jobs that are just being taken back
+        self.retried: dict[str, bool | None] = {}
 
     # ---- the beginning and the end ---------------------------------------------------------------------------------
 
@@ -159,6 +161,7 @@ class Service(Lookups):
             await asyncio.to_thread(self.jobs.storing.thumbnails.sweep)
             await asyncio.to_thread(self.entries.sweep)
             await asyncio.to_thread(self.files.sweep)
+            await asyncio.to_thread(self.organize.sweep)
             await asyncio.to_thread(context.store.tidy)
             await asyncio.to_thread(self.jobs.moderator.sweep)
             self.taste.sweep()
@@ -384,9 +387,9 @@ class Service(Lookups):
         return record_of(await self.waits.outlast(self.waits.begin(self._retry(job))))
 
     async def _retry(self, job: str) -> JobRow:
-        if job in self._retried:
+        if job in self.retried:
             raise _not_failed("being tried again already")
-        self._retried.add(job)  # before any wait: two requests would both take it back, and the job be lost
+        self.retried[job] = None  # before any wait: two requests would both take it back, and the job be lost
         try:
             store = self.context.store
             row = await self.waits.read(lambda: store.job(job))
@@ -395,14 +398,18 @@ class Service(Lookups):
             if job in self.jobs.live or row.state != "failed" or row.deleted:
                 raise _not_failed(row.state)
             fresh = {"state": "queued", "reason": "", "failure": "", "started_ms": 0, "ended_ms": 0}
-            await self.waits.stored([SetJob(job, fresh)])
+            try:
+                await self.waits.stored([SetJob(job, fresh)])
+            except StoreRefused:  # it was deleted just now
+                raise no_such_job(job) from None
             self.jobs.drop(job)
-            row = msgspec.structs.replace(row, **fresh)
+            private = self.retried[job]
+            row = msgspec.structs.replace(row, **fresh, private=row.private if private is None else private)
             self.jobs.take_back(row)
             live = self.jobs.live.get(job)
             return row if live is None else live.row  # without a studio the job waits for the next start
         finally:
-            self._retried.discard(job)
+            del self.retried[job]
 
     # ---- cancel, delete --------------------------------------------------------------------------------------------
 

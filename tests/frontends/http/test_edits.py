@@ -1,12 +1,12 @@
-"""Edits, variations and files, through OpenAI's own client and as others send them byte for byte."""
+"""Edits, variations and files, through OpenAI's own client and as forms, byte for byte."""
 
 from __future__ import annotations
 
 import asyncio
 import base64
 import io
-import json
 import struct
+import threading
 import time
 import zlib
 from typing import Any
@@ -19,10 +19,11 @@ from PIL import Image, ImageChops
 
 from salon.engine.reference_rule import ReferenceRule
 from salon.frontends.client.client import Client
-from salon.frontends.http import bodies, forms
+from salon.frontends.http import bodies, edits, forms, gateway, reading, sd
 from salon.frontends.http.brought import Brought
 from salon.frontends.http.edits import edited
 from salon.frontends.http.errors import HttpRefused
+from salon.frontends.http.generations import Generations
 from salon.frontends.zmq.background import BackgroundServer
 
 from .conftest import address
@@ -164,36 +165,6 @@ def file(name: str, data: bytes, called: str = "a.png", kind: str = "image/png")
 PROMPT = field("prompt", "a cat")
 
 
-def test_what_open_webui_and_the_ai_sdk_send(http: httpx.Client) -> None:
-    """Open WebUI's form, of aiohttp, has a content type for every field; the AI SDK names no response format and wants
-    b64_json all the same."""
-    text = "Content-Type: text/plain; charset=utf-8\r\nContent-Disposition: form-data; name="
-    webui = [(f'{text}"{name}"', value) for name, value in (
-        ("model", b"gpt-image-1.5"), ("prompt", b"a cat"), ("n", b"1"), ("size", b"16x16"),
-        ("response_format", b"b64_json"),
-    )]  # fmt: skip
-    two = [
-        (f'Content-Type: image/png\r\nContent-Disposition: form-data; name="image[]"; filename="{n}.png"', data)
-        for n, data in enumerate((RED, BLUE))
-    ]
-    sdk = (field("model", "gpt-image-1"), PROMPT, file("image", RED, "blob"), field("n", "1"), field("steps", "1"))
-    for sent in (form("0d6f", *webui, *two), form("----formdata-undici-012345", *sdk)):
-        answer = http.post(EDITS, **sent)
-        assert answer.status_code == 200, answer.text
-        assert Image.open(io.BytesIO(base64.b64decode(answer.json()["data"][0]["b64_json"]))).size == (16, 16)
-
-
-def test_what_they_send_for_pictures_of_words_alone(http: httpx.Client) -> None:
-    asked = {"model": "dall-e-3", "prompt": "a cat", "n": 1, "size": "16x16", "response_format": "b64_json"}
-    webui = json.dumps(asked).encode()
-    sdk = json.dumps(asked | {"user": "someone", "steps": 1}, separators=(",", ":")).encode()
-    for content in (webui, sdk):
-        head = {"content-type": "application/json", "authorization": "Bearer sk-none", "accept": "*/*"}
-        answer = http.post("/v1/images/generations?api-version=2025-04-01", content=content, headers=head)
-        assert answer.status_code == 200, answer.text
-        assert set(answer.json()["data"][0]) == {"b64_json"}
-
-
 def test_what_becomes_of_pictures_is_what_the_model_can(server: BackgroundServer) -> None:
     assert server.server is not None
     model = server.server.context.studio.loop.model
@@ -294,11 +265,51 @@ def test_forms_that_are_none(http: httpx.Client, monkeypatch: pytest.MonkeyPatch
     many = http.post(EDITS, **form("b", *[field(f"f{n}", "") for n in range(201)]))
     assert "parts" in many.json()["error"]["message"]
     assert "header" in http.post(EDITS, **form("b", field("x" * 5000, ""))).json()["error"]["message"]
-    monkeypatch.setattr(bodies.Room, "lease", bodies.Room(2 * len(RED) + 10).lease)  # half of it is an account's
+    room = bodies.Room(2 * len(whole["content"]))  # half of it is an account's
+    monkeypatch.setattr(bodies.Room, "lease", room.lease)
     assert http.post(EDITS, **whole).status_code == 200
     whole = form("b", PROMPT, file("image[]", RED), file("image[]", BLUE))
     busy = http.post(EDITS, **whole)
     assert (busy.status_code, busy.headers["x-should-retry"]) == (429, "true")
+
+
+def test_large_bodies_hold_nobody_up(http: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forms, JSON and base64 of many bytes are read, and answers of many written, on threads beside the loop's."""
+    monkeypatch.setattr(reading, "LARGE", 50)
+    monkeypatch.setattr(forms, "READ", 100)
+    loops, seen = set[int](), dict[str, set[int]]()
+    submit = Generations.submit
+
+    async def submitted(self: Generations, account: str, asked: Any) -> Any:
+        loops.add(threading.get_ident())
+        return await submit(self, account, asked)
+
+    def where(module: Any, name: str) -> None:
+        work = getattr(module, name)
+
+        def noted(*given: Any) -> Any:
+            seen.setdefault(name, set()).add(threading.get_ident())
+            return work(*given)
+
+        monkeypatch.setattr(module, name, noted)
+
+    monkeypatch.setattr(Generations, "submit", submitted)
+    for module, name in (
+        (edits, "_in_json"), (edits, "_in_form"), (sd, "_pictures_in"), (gateway, "json_answer"),
+        (forms._Reader, "_add"),
+    ):  # fmt: skip
+        where(module, name)
+    url = f"data:image/png;base64,{base64.b64encode(RED).decode()}"
+    large = png(size=(64, 64))
+    for answer in (
+        http.post(EDITS, json={"prompt": "a cat", "images": [{"image_url": url}], "steps": 1}),
+        http.post(EDITS, **form("b", PROMPT, file("image", large), field("size", "16x16"), field("steps", "1"))),
+        http.post("/sdapi/v1/img2img", json={"prompt": "a cat", "init_images": [url], "steps": 1}),
+    ):
+        assert answer.status_code == 200, answer.text
+    assert len(loops) == 1
+    assert seen.keys() == {"_in_json", "_in_form", "_pictures_in", "json_answer", "_add"}
+    assert not loops & set().union(*seen.values()), seen
 
 
 def test_a_slow_form_is_given_up(http: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import io
 import json
 import queue
+import socket
 import tempfile
 import webbrowser
 from collections.abc import Callable, Iterator
@@ -22,6 +23,7 @@ from salon.frontends.client.aio import AsyncClient
 from salon.frontends.client.client import Client
 from salon.frontends.client.errors import NotFound, RequestFailed
 from salon.frontends.fake.worker import Behaviour
+from salon.frontends.http import connections
 from salon.frontends.http.door import HttpDoor
 from salon.frontends.http.place import HttpError, place_of
 from salon.frontends.wire.keys import load_or_make, make_pair
@@ -369,7 +371,19 @@ def test_by_which_names_it_may_be_called() -> None:
     assert proxied.base("http", "127.0.0.1:80") == "https://salon.example"
 
 
-def test_with_a_certificate(tmp_path: Path) -> None:
+def ends(connection: socket.socket) -> bool:
+    """Whether the other side closes a connection, whatever it says before."""
+    try:
+        while connection.recv(1 << 12):
+            pass
+    except ConnectionResetError:
+        pass
+    except TimeoutError:
+        return False
+    return True
+
+
+def test_with_a_certificate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import ssl
 
     import trustme
@@ -394,6 +408,20 @@ def test_with_a_certificate(tmp_path: Path) -> None:
             assert said.startswith("__Host-salon_session_")
             assert "secure" in said.lower()
             assert page.get("/api/session").status_code == 200
+            with socket.create_connection(("localhost", int(port)), timeout=20) as plain:
+                plain.sendall(b"GET /healthz HTTP/1.1\r\n\r\n")
+                assert ends(plain)
+            with monkeypatch.context() as bounds:  # which hold for what has not agreed on its encryption yet, too
+                bounds.setattr(connections, "HEADERS_S", 0.1)
+                with socket.create_connection(("localhost", int(port)), timeout=20) as silent:
+                    assert ends(silent)
+                bounds.setattr(connections, "HEADERS_S", 20)
+                bounds.setattr(connections, "MOST", 2)  # of which the page has one
+                two = [socket.create_connection(("localhost", int(port)), timeout=20) for _ in range(2)]
+                assert ends(two[1])
+                for each in two:
+                    each.close()
+            assert page.get("/healthz").status_code == 200
     key.write_text(cert.read_text())
     with pytest.raises(HttpError, match="no such pair"):
         fake_server(options, Behaviour()).start()
