@@ -53,6 +53,7 @@ class Api:
 
     def __init__(self, service: Service, answers: Answers, visitors: Visitors, ending: Ending, cookie: str) -> None:
         self._service, self._answers, self._visitors = service, answers, visitors
+        service.jobs.storing.shrinks = True  # pages ask for thumbnails of all pictures
         self._journals, self._bringing = Journals(service.jobs), Bringing()
         most = ALL if visitors.keyless else STREAMS
         self._streams = Streams(self._journals, ending, service.context.life, most)

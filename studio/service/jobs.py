@@ -263,6 +263,7 @@ class JobManager:
         self.logs.end(row.job)
         self.ended[row.state] = self.ended.get(row.state, 0) + 1
         self._tell_seen("ended", row)
+        self.storing.shrink(one.digest for one in shown)
         fields = {"job": row.job, "account": row.account, "lane": row.lane, "state": row.state, "failure": row.failure}
         LOG.info("ended", extra=fields | {"ms": row.ended_ms - row.made_ms, "charged_ms": row.charged_ms})
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from ... import __version__
-from ..errors import StoreError
+from ..errors import BlobMissing, StoreError
 from ..job import Job
 from ..moderation.types import PICTURES
 from ..store.rows import GRID, JobRow, PictureRow
@@ -28,6 +29,9 @@ from .waits import Waits
 
 LOG = logging.getLogger("salon.service")
 FULL_S: Final = 2.0  # pause between attempts to store pictures on a disk that does not take them
+BEHIND: Final = (
+    10_000  # pictures whose thumbnails wait to be made; those of the oldest are made when they are asked for
+)
 
 
 @dataclass(eq=False)
@@ -67,6 +71,7 @@ class Storing:
         files: the pictures on disk; deleting keeps those that a job needs.
         recent_files: the files that were made or sent last.
         thumbnails: small files of them.
+        shrinks: whether these are made as soon as pictures are stored; else when they are asked for.
     """
 
     def __init__(
@@ -79,7 +84,7 @@ class Storing:
     ) -> None:
         self.stuck: set[ActiveJob] = set()
         self.trouble: StoreError | None = None
-        self.closing = False
+        self.closing = self.shrinks = False
         self._context, self._waits, self._ended = context, waits, ended
         self._moderator, self._make_files = moderator, make_files
         self._pins = Pins()
@@ -88,6 +93,8 @@ class Storing:
         self.files = Unpinned(context.store, context.blobs, self._pins, self._gone)
         self._loop = asyncio.get_running_loop()
         self._threads = thread_pool(2, "salon-files")
+        self._large: deque[str] = deque(maxlen=BEHIND)  # digests of pictures that may have no thumbnails yet
+        self._shrinking: asyncio.Task[None] | None = None
 
     def begin(self, live: ActiveJob, job: Job, files: Files | None = None) -> None:
         """Store the pictures of a job that is done. Until `release` no deletion takes them.
@@ -109,6 +116,15 @@ class Storing:
     def release(self, job: str) -> None:
         """Release a job's files: its rows are stored, or it has none."""
         self._pins.release(job)
+
+    def shrink(self, digests: Iterable[str]) -> None:
+        """Have the thumbnails of stored pictures made, one picture after another, beside all other work. Those that the
+        end of the service, or a crash, comes before are made when they are asked for."""
+        if not self.shrinks:
+            return
+        self._large.extend(digests)
+        if self._large and (self._shrinking is None or self._shrinking.done()):
+            self._shrinking = self._waits.begin(self._shrink())
 
     def close(self) -> None:
         """Store the pictures that were made, and end."""
@@ -137,6 +153,16 @@ class Storing:
             self._waits.post(self._ended, live, changes, ())
         else:
             self._waits.post(self._ended, live, {"state": "done"}, pictures)
+
+    async def _shrink(self) -> None:
+        while self._large:
+            digest = self._large.popleft()
+            try:
+                await asyncio.to_thread(self.thumbnails.make_once, digest)
+            except BlobMissing:  # its job was deleted meanwhile
+                continue
+            except Exception:
+                LOG.exception("thumbnails of picture %s; they are made when they are asked for", digest)
 
     def _gone(self, digest: str) -> None:
         self.recent_files.remove(digest)

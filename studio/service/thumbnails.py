@@ -1,4 +1,5 @@
-"""Keep small WebP files of pictures beside them. One is made when it is first asked for, and goes with its picture."""
+"""Keep small WebP files of pictures beside them. They are made once, when their picture is stored or else when one is
+first asked for, and go with it."""
 
 from __future__ import annotations
 
@@ -74,6 +75,11 @@ class Thumbnails:
                 if not self._making[digest]:
                     del self._making[digest]
                     self._gone.discard(digest)
+
+    def make_once(self, digest: str) -> None:
+        """Make and keep those of a picture that has none yet. BlobMissing: there is no such picture."""
+        if not all(self._path(digest, side).exists() for side in SIDES):
+            self.make(digest, SIDES[0])
 
     def remove(self, digest: str) -> None:
         """Remove those of a picture that is deleted."""

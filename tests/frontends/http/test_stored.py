@@ -68,8 +68,22 @@ def test_what_is_no_picture(page: httpx.Client) -> None:
 
 
 def test_a_thumbnail_is_made_once_and_goes_with_its_picture(page: httpx.Client, faked: BackgroundServer) -> None:
+    """With its picture, beside all other work; one that is missing, as in folders of before, when it is asked for."""
     info = made(page, "a green hill --n 1", parameters={"width": 1024, "height": 512})
     job = info["job"]
+    folder = Path(faked.options.data) / "thumbnails"
+
+    def there() -> set[str]:
+        return {path.name for path in folder.glob(f"{digest[:2]}/{digest[2:]}*.webp")}
+
+    for digest in [each["digest"] for each in info["pictures"]]:
+        end = time.monotonic() + 10
+        while len(there()) < 2 and time.monotonic() < end:
+            time.sleep(0.005)
+        assert there() == {f"{digest[2:]}.256.webp", f"{digest[2:]}.512.webp"}
+    digest = next(each["digest"] for each in info["pictures"] if each["index"] == 0)
+    before = {name: (folder / digest[:2] / name).read_bytes() for name in there()}
+    (folder / digest[:2] / f"{digest[2:]}.256.webp").unlink()
     sizes = {}
     for side in (256, 512):
         answer = page.get(f"/api/thumbnails/{job}/0/{side}")
@@ -80,10 +94,7 @@ def test_a_thumbnail_is_made_once_and_goes_with_its_picture(page: httpx.Client, 
         seen = page.get(f"/api/thumbnails/{job}/0/{side}", headers={"if-none-match": answer.headers["etag"]})
         assert seen.status_code == 304
     assert sizes == {256: (256, 128), 512: (512, 256)}
-    folder = Path(faked.options.data) / "thumbnails"
-    digest = next(each["digest"] for each in info["pictures"] if each["index"] == 0)
-    files = {path.name for path in folder.glob(f"{digest[:2]}/{digest[2:]}*")}
-    assert files == {f"{digest[2:]}.256.webp", f"{digest[2:]}.512.webp"}
+    assert {name: (folder / digest[:2] / name).read_bytes() for name in there()} == before
     page.post("/api/delete", json={"job": job})
     assert not list(folder.glob(f"{digest[:2]}/{digest[2:]}*"))
     assert page.get(f"/api/thumbnails/{job}/0/256").status_code == 404
