@@ -25,6 +25,7 @@ QUALITIES: Final[dict[str, dict[str, Any]]] = {  # the parameters that a word st
     "auto": {}, "low": {"draft": True}, "medium": {"quality": 1}, "standard": {"quality": 1},
     "high": {"quality": 2}, "hd": {"quality": 2}, "xhigh": {"quality": 4}, "max": {"quality": 4},
 }  # fmt: skip
+STYLES: Final[dict[str, dict[str, Any]]] = {"vivid": {}, "natural": {"raw": True}}  # likewise
 _SIZE: Final = re.compile(r"([1-9][0-9]{0,4})x([1-9][0-9]{0,4})")
 MODERATION: Final = ("auto", "low")
 SIDES: Final = ("aspect", "width", "height")  # parameters that say a size
@@ -156,6 +157,9 @@ class _Reader:
         if stream and link:
             raise _wrong("response_format", "url", "b64_json with stream", "leave one of them out")
         quality = self._quality()
+        style = self._word("style", tuple(STYLES), "vivid")
+        for name, value in STYLES[style].items():
+            self._say(name, "style", value)
         self._size(prompt)
         n = self._take("n", _between(1, MAX_N), None, f"a whole number from 1 to {MAX_N}")
         for name, value in self._left.items():

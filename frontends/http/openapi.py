@@ -12,7 +12,7 @@ from ...bounds import MAX_FEATHER, MAX_SOURCE
 from ...parameters.job_request import IMAGINE
 from ...parameters.kinds import Aspect, Box, Interval, Kind, Number, OneOf, Switch, Whole, WholeOf, Words
 from ...parameters.known import parameters
-from .asked import FORMATS, MAX_N, MAX_PARTIAL, MODERATION, QUALITIES
+from .asked import FORMATS, MAX_N, MAX_PARTIAL, MODERATION, QUALITIES, STYLES
 from .brought import MOST
 from .edits import FIDELITY, VARY
 from .files import MAX_PAGE, PURPOSES
@@ -105,7 +105,8 @@ def _asked(job_kind: str = IMAGINE) -> dict[str, Schema]:
         "size": {"type": "string", "pattern": "^(auto|[1-9][0-9]{0,4}x[1-9][0-9]{0,4})$"},
         "response_format": _enum("b64_json", "url"), "output_format": _enum(*FORMATS),
         "output_compression": _whole(0, 100), "background": _enum("auto", "opaque"),
-        "moderation": _enum(*MODERATION), "stream": FLAG, "partial_images": _whole(0, MAX_PARTIAL), **said,
+        "moderation": _enum(*MODERATION), "style": _enum(*STYLES), "stream": FLAG,
+        "partial_images": _whole(0, MAX_PARTIAL), **said,
     }  # fmt: skip
 
 

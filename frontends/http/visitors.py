@@ -73,10 +73,9 @@ def enter(accounts: AccountRegister, account: str) -> str:
 
 def token_of(headers: Headers) -> str | None:
     """Return the token of a request, which may also be the password of a name; None: it has none."""
-    said = headers.get("authorization", "")
-    if not said.strip():
+    scheme, _, token = headers.get("authorization", "").strip().partition(" ")
+    if scheme.lower() in ("", "basic") and not token:
         return None  # as Open WebUI asks where it has none
-    scheme, _, token = said.partition(" ")
     if scheme.lower() == "basic":
         with suppress(ValueError):
             _, colon, password = base64.b64decode(token.strip(), validate=True).decode().partition(":")
