@@ -148,6 +148,38 @@ def test_who_has_missed_too_much_begins_anew(page: httpx.Client, monkeypatch: py
         assert next(told)[0] == "reset"
 
 
+def test_10_000_events_behind(faked: BackgroundServer) -> None:
+    """A reader that does not read holds nothing up and has little kept for it; it is told to begin anew, and one that
+    has missed less gets just that."""
+
+    async def read() -> tuple[list[bytes], list[bytes], int]:
+        assert faked.server is not None
+        journals = news.Journals(faked.server.service.jobs)
+        opened = streams.Streams(journals, Ending(), 1, 5)
+
+        async def still() -> bool:
+            return True
+
+        try:
+            journal, slow = journals.of("local"), opened.open("local", None, still)
+            begun = [await anext(slow) for _ in range(2)]
+            for number in range(10_000):
+                journal.gone(f"job-{number}")
+            told = [await anext(slow) for _ in range(2)]
+            assert told[0].startswith(b"id: 1.10000\nevent: reset"), told
+            away = opened.open("local", f"1.{journal.number - 500}", still)
+            missed = [await anext(away) for _ in range(501)]
+            return begun + told, missed[1:], len(journal._kept)
+        finally:
+            journals.close()
+
+    assert faked._loop is not None
+    told, missed, kept = asyncio.run_coroutine_threadsafe(read(), faked._loop).result(20)
+    assert kept == news.MANY
+    assert told[1] == b"id: 1.0\n\n"
+    assert [line.split(b'"')[3] for line in missed] == [b"job-%d" % number for number in range(9_500, 10_000)]
+
+
 def test_streams_are_bounded(page: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(streams, "ALL", 1)
     with reading(page) as told:

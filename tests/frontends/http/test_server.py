@@ -12,6 +12,7 @@ import httpx
 import pytest
 
 from salon.frontends.client.client import Client
+from salon.frontends.fake.worker import Behaviour
 from salon.frontends.http import connections
 from salon.frontends.http.place import HttpError
 from salon.frontends.zmq.background import BackgroundServer
@@ -72,6 +73,41 @@ def test_a_job_that_is_cancelled_and_one_whose_reader_leaves(starting: Any) -> N
             threading.Thread(target=server.stop).start()
             assert any("the server ends" in line for line in answer.iter_lines())
     assert server.ended(10)
+
+
+def test_a_client_that_leaves_in_mid_stream(page: httpx.Client, faked: BackgroundServer, behaviour: Behaviour) -> None:
+    """Its job goes on, can be seen, and can be cancelled."""
+    behaviour.step_s = 0.05
+    asked = {"prompt": "a cat", "steps": 40, "stream": True, "partial_images": 3}
+    try:
+        with Client(faked.address) as other:
+            with page.stream("POST", "/v1/images/generations", json=asked) as answer:
+                job = other.job(answer.headers["x-salon-jobs"])
+                assert any("partial_image" in line for line in answer.iter_lines())  # and no further
+            assert job.refresh().state == "running"
+            assert job.id in [each.job for each in other.jobs().jobs]
+            assert job.cancel()
+            assert job.refresh().state == "cancelled"
+    finally:
+        behaviour.step_s = 0.0
+
+
+def test_requests_that_are_none_are_seldom_logged(
+    faked: BackgroundServer, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections.SELDOM, "_told", {})
+    host, port = address(faked).removeprefix("http://").rsplit(":", 1)
+    for number in range(5):
+        for line in (
+            b"\x16\x03\x01 %d" % number,
+            b"GET /healthz HTTP/1.1\r\nConnection: upgrade\r\nUpgrade: x%d" % number,
+        ):
+            with socket.create_connection((host, int(port)), timeout=20) as connection:
+                connection.sendall(line + b"\r\nHost: localhost\r\n\r\n")
+                assert b"HTTP/1.1" in connection.recv(1 << 12)
+    told = [line.getMessage() for line in caplog.records if line.name.startswith("uvicorn")]
+    assert {"Invalid HTTP request received.", "Unsupported upgrade request."} <= set(told)
+    assert len(told) == len(set(told))
 
 
 def test_an_answer_does_not_wait_for_an_acknowledgement(http: httpx.Client) -> None:
