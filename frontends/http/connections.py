@@ -52,9 +52,8 @@ class Connection(H11Protocol):
             self.connection_lost(error)
             return
         early, self._early = self._early, None
-        if secure is None:  # lost meanwhile
+        if secure is None or self not in self.connections:  # lost meanwhile
             self.connection_lost(None)
-        if self not in self.connections:
             return
         super().connection_made(secure)
         if early:
