@@ -14,6 +14,7 @@ from ...errors import complaint
 from ..errors import StoreInUse, StoreLost, StoreMismatch, StoreMissing
 from .sql import sa
 
+MAPPED_BYTES: Final = 256 << 20  # of a database's file that a reader maps
 READERS: Final = 4  # connections that are kept open; as many more are made when all are busy
 # With these settings a network that swallows everything is noticed within half a minute. The server's own timeouts do
 # not cover that.
@@ -84,7 +85,8 @@ def sqlite_database(file: Path, busy_s: float) -> Database:
         return made
 
     writer = engine(1, "BEGIN IMMEDIATE")  # at once, since a later request for the lock can fail without waiting
-    return Database(str(file), writer, engine(READERS, "BEGIN", "query_only = ON"), file)
+    mapped = f"mmap_size = {MAPPED_BYTES}"  # a walk along all rows copies no page
+    return Database(str(file), writer, engine(READERS, "BEGIN", "query_only = ON", mapped), file)
 
 
 def postgres_database(url: str, busy_s: float) -> Database:
