@@ -129,14 +129,15 @@ class OrganizeCommands(Flavour, Generic[J]):
         return (yield from self._call(m.ListPresets(), m.Presets)).presets
 
     @operation
-    def put_preset(self, name: str, parameters: str) -> Steps[m.Preset]:
+    def put_preset(self, name: str, parameters: str = "", **values: Any) -> Steps[m.Preset]:
         """Keep parameters, as they are typed, under a name: `imagine("a cat", preset=name)`.
 
         Args:
             name: letters, digits, _ and -; what it stood for before is forgotten.
             parameters: like `--ar 3:2 --s 250`.
+            values: further ones by name, as `imagine` takes them, like `aspect=(3, 2)`.
         """
-        return (yield from self._call(m.PutPreset(name=name, parameters=parameters), m.Preset))
+        return (yield from self._call(m.PutPreset(name=name, parameters=parameters, values=values), m.Preset))
 
     @operation
     def delete_preset(self, name: str) -> Steps[bool]:

@@ -39,7 +39,7 @@ def status_pairs(found: Status) -> list[tuple[str, str]]:
         ("state", f"{found.state}, for {words.span(found.up_ms)}"),
         ("server", found.server),
         ("model", found.model + (f", on {found.backend}" if found.backend else "")),
-        ("clients", f"{found.clients:,}"),
+        ("clients", f"{found.clients:,}, {found.http_clients:,} over HTTP"),
         ("queued", words.counts(found.queued)),
         ("running", words.counts(found.running)),
         ("accepted", f"{words.plural(found.accepted, 'job')}, ended: {words.counts(found.ended)}"),

@@ -72,10 +72,16 @@ class Api:
             Route("/api/thumbnails/{job}/{index}/{side}", answering(stored.thumbnail)),
             Route("/api/previews/{job}/{event}", answering(stored.preview)),
             Route("/api/references", answering(self._bring), methods=["POST"]),
+            Route("/api/references/{digest}", answering(stored.reference)),
             Route("/api/zip", answering(zips.make), methods=["POST"]),
             Route("/api/zip/{name}", answering(zips.send)),
             Route("/api/{tag}", answering(self._ask), methods=["POST"]),
         ]
+
+    @property
+    def streams(self) -> int:
+        """The number of streams that pages read."""
+        return self._streams.count
 
     def close(self) -> None:
         """Keep no news any more."""

@@ -97,6 +97,14 @@ class HttpDoor:
         else:
             LOG.info("http", extra={"address": self.address})
 
+    def clients(self) -> int:
+        """Return how many connections there are."""
+        return 0 if self._uvicorn is None else len(self._uvicorn.server_state.connections)
+
+    def streams(self) -> int:
+        """Return how many streams of events pages read."""
+        return 0 if self._api is None else self._api.streams
+
     async def close(self) -> None:
         """Tell all who follow jobs that the server ends, let them read that, and stop."""
         self._ending.tell()

@@ -10,7 +10,9 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from ...bounds import GRID
+from ...engine.errors import SpecError
 from ...errors import complaint
+from ...parameters.references import DIGEST
 from ...studio.service.errors import no_such_job
 from ...studio.service.job_record import StoredPicture
 from ...studio.service.service import Service
@@ -65,6 +67,18 @@ class Stored:
         data = await self._service.thumbnail(job, picture, side)
         return file_answer(data, "image/webp", headers)
 
+    async def reference(self, request: Request) -> Response:
+        """Answer with a small WebP file of a picture that the account has brought, or that a job shows it."""
+        digest = request.path_params["digest"]
+        headers = {"cache-control": FOREVER, "etag": f'"{digest[:64]}-small"'}
+        try:
+            if not DIGEST.fullmatch(digest):
+                raise SpecError(complaint("picture", shown(digest[:80]), "the SHA-256 of its file", "correct it"))
+            data = await self._service.jobs.references.small(request.scope[ACCOUNT], digest)
+        except SpecError as error:
+            raise HttpRefused(str(error), status=404, code="not_found") from error
+        return file_answer(data, "image/webp", headers)
+
     async def preview(self, request: Request) -> Response:
         """Answer with the latest preview of a job; one that a later has replaced is gone."""
         job, event = request.path_params["job"], _number(request, "event")
@@ -81,12 +95,12 @@ class Stored:
         if not _INDEX.fullmatch(said):
             text = complaint("index", shown(said), "0 and up, or -1 for the grid", "correct it")
             raise HttpRefused(text, code="invalid")
-        record = await self._service.find(job, request.scope[ACCOUNT])
-        for picture in record.pictures:
+        row, pictures = await self._service.found(job, request.scope[ACCOUNT])
+        for picture in pictures:
             if picture.index == int(said):
-                return record.job, picture
-        if record.pictures:
-            text = complaint("index", said, f"0 to {max(each.index for each in record.pictures)}, or -1", "correct it")
+                return row.job, picture
+        if pictures:
+            text = complaint("index", said, f"0 to {max(each.index for each in pictures)}, or -1", "correct it")
             raise HttpRefused(text, status=404, code="not_found")
         raise no_such_job(job)
 

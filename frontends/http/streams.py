@@ -36,6 +36,11 @@ class Streams:
         self._quiet_s = quiet_s
         self._open: Counter[str] = Counter()
 
+    @property
+    def count(self) -> int:
+        """The number of streams that are open."""
+        return self._open.total()
+
     def open(self, account: str, last: str | None, still: Still) -> AsyncIterator[bytes]:
         """Return the lines of a stream, until its reader leaves, the server ends, or the account may not read any more.
 

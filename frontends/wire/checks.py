@@ -331,7 +331,7 @@ RULES: Final[dict[type[msgspec.Struct], tuple[tuple[str, Check], ...]]] = {
     m.NewFolder: (("name", _label),),
     m.RenameFolder: (("folder", _label), ("name", _label)),
     m.DeleteFolder: (("folder", _label),),
-    m.PutPreset: (("name", _preset), ("parameters", _prompt)),
+    m.PutPreset: (("name", _preset), ("parameters", _prompt), ("values", _all_parameters)),
     m.DeletePreset: (("name", _preset),),
 }
 _OTHERWISE: Final[dict[str, Check]] = {"prompt": _source, "parameters": _all_parameters}

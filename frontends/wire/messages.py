@@ -790,7 +790,8 @@ class LedgerPage(Record, tag="ledger"):
 
 
 class Status(Record, tag="status"):
-    """An overview of the server. `state` is running, paused or draining. `queued` and `running` count jobs by lane."""
+    """An overview of the server. `state` is running, paused or draining. `queued` and `running` count jobs by lane.
+    `clients` are connections of ZeroMQ, `http_clients` those of HTTP, on which there are `http_streams` of events."""
 
     state: str
     server: str = ""
@@ -807,6 +808,8 @@ class Status(Record, tag="status"):
     stored_bytes: int = 0
     free_bytes: int = 0
     workers: tuple[WorkerInfo, ...] = ()
+    http_clients: int = 0
+    http_streams: int = 0
 
 
 class WorkerList(Record, tag="workers"):

@@ -8,7 +8,7 @@ They are a part of `messages.py`, which has them all. Times are UTC ms.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -123,10 +123,12 @@ class ListPresets(Record, tag="organize.presets"):
 
 
 class PutPreset(Record, tag="organize.preset.put"):
-    """Keep parameters, as they are typed, under a name, which `--preset` takes. Answer: Preset."""
+    """Keep parameters, as they are typed, under a name, which `--preset` takes. Answer: Preset. `values`: further ones
+    by their names, as `Submit` has them; they are kept as they are typed, too."""
 
     name: str
-    parameters: str
+    parameters: str = ""
+    values: dict[str, Any] = {}
 
 
 class DeletePreset(Record, tag="organize.preset.delete"):

@@ -111,6 +111,7 @@ async def running(context: ServiceContext, options: ServeOptions, key: KeyPair |
             metrics.start(options.metrics)
             await door.open(options)
             server.http = door.address
+            server.http_clients, server.http_streams = door.clients, door.streams
         except zmq.ZMQError as error:
             got, allowed, remedy = explain(error)
             where = f"--listen {', '.join(options.listen)}"

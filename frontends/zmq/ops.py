@@ -52,6 +52,8 @@ class Ops:
             stored_bytes=stored,
             free_bytes=shutil.disk_usage(context.options.data).free,
             workers=tuple(map(views.worker_info, view.workers)),
+            http_clients=server.http_clients(),
+            http_streams=server.http_streams(),
         )
 
     async def workers(self, request: m.OpsWorkers) -> m.WorkerList:

@@ -80,7 +80,9 @@ class Organize:
 
     async def put_preset(self, account: str, request: m.PutPreset) -> m.Preset:
         """Keep a preset."""
-        return view(await self._service.presets.put(account, request.name, request.parameters), m.Preset)
+        return view(
+            await self._service.presets.put(account, request.name, request.parameters, request.values), m.Preset
+        )
 
     async def delete_preset(self, account: str, request: m.DeletePreset) -> m.Done:
         """Forget a preset."""

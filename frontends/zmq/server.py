@@ -50,6 +50,7 @@ class Server:
     Attributes:
         addresses: where it listens, with the fragment that a client needs.
         http: address of HTTP; empty: there is none.
+        http_clients, http_streams: count its connections, and the streams of events on these.
         stopped: set when the server shall end.
         broken: whether it ends because it cannot go on.
         hurry: set to cut the grace period at the end short.
@@ -76,6 +77,8 @@ class Server:
         self.stop_asked = self.broken = False
         self.addresses: list[str] = []
         self.http = ""
+        self.http_clients: Callable[[], int] = int
+        self.http_streams: Callable[[], int] = int
         self.service = Service(context) if service is None else service
         self._own_sockets, self._zmq = sockets is None, zmq.Context() if sockets is None else sockets
         self._key = key

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TypeAlias
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
 
 from ...bounds import MAX_PRESET
 from ...errors import complaint
 from ...parameters.errors import ParameterError, PromptRefused
+from ...parameters.language.options import options_of
+from ...parameters.language.printing import print_said
 from .settings import said_in
 
 Presets: TypeAlias = Callable[[str], str]  # from a name to the parameters, as they are typed
@@ -23,6 +25,21 @@ def no_presets(name: str) -> str:
 def left_open(name: str) -> str:
     """Return no parameters: the server fills them in."""
     return ""
+
+
+def typed(values: Mapping[str, Any]) -> str:
+    """Return values by parameters' names as they are typed.
+
+    Raises:
+        ParameterError: an unknown name, a value that is out of its range, or one that no flag says.
+    """
+    texts = []
+    for name, one in options_of(values).items():
+        text = print_said(one)
+        if not text:
+            raise ParameterError(complaint("preset", name, "what prompts have flags for", "leave it out"))
+        texts.append(text)
+    return " ".join(texts)
 
 
 def checked_preset(parameters: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ...bounds import LOCAL
@@ -68,9 +68,11 @@ class DurableOrganize:
         """Return the presets, by name."""
         return self._studio._ask(self._organize.presets.listed(LOCAL), timeout_s)
 
-    def put_preset(self, name: str, parameters: str, *, timeout_s: float = ANSWER_S) -> Preset:
-        """Keep parameters, as they are typed, under a name, for `submit` with `--preset NAME`."""
-        return self._studio._ask(self._organize.presets.put(LOCAL, name, parameters), timeout_s)
+    def put_preset(
+        self, name: str, parameters: str = "", *, values: Mapping[str, Any] | None = None, timeout_s: float = ANSWER_S
+    ) -> Preset:
+        """Keep parameters, as they are typed or by their names, under a name, for `submit` with `--preset NAME`."""
+        return self._studio._ask(self._organize.presets.put(LOCAL, name, parameters, values or {}), timeout_s)
 
     def delete_preset(self, name: str, *, timeout_s: float = ANSWER_S) -> bool:
         """Forget a preset. Return whether there was one."""

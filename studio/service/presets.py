@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 from ...bounds import MAX_PRESETS, PRESET
 from ...errors import complaint
 from ...parameters.errors import ParameterError
 from ...values import shown
-from ..prompt.presets import checked_preset
+from ..prompt.presets import checked_preset, typed
 from ..store.domains.organize import PresetRow
 from ..store.writes import Put, Remove
 from .errors import WrongValue
@@ -52,8 +53,11 @@ class PresetKeeper:
 
         return find
 
-    async def put(self, account: str, name: str, parameters: str) -> Preset:
-        """Keep parameters under a name, in place of any that it had. It is on disk when this returns.
+    async def put(
+        self, account: str, name: str, parameters: str = "", values: Mapping[str, Any] = MappingProxyType({})
+    ) -> Preset:
+        """Keep parameters, as they are typed or by their names, under a name, in place of any that it had. They are on
+        disk when this returns.
 
         Raises:
             WrongValue: the name is none, or there are too many presets.
@@ -62,7 +66,7 @@ class PresetKeeper:
         if not re.fullmatch(PRESET, name):
             allowed = "letters, digits, _ and -, up to 64"
             raise WrongValue(complaint("preset", shown(name)[:80], allowed, "choose another name"))
-        text = checked_preset(parameters)
+        text = checked_preset(" ".join(filter(None, [parameters.strip(), typed(values)])))
         row = PresetRow(account=account, name=name, parameters=text, made_ms=self._context.now_ms())
         await self._waits.outlast(self._waits.begin(self._put(row)))
         return Preset(name=name, parameters=text, made_ms=row.made_ms)

@@ -8,6 +8,7 @@ Used on the loop's thread, except `load` and `sweep`, which read and write files
 from __future__ import annotations
 
 import asyncio
+import io
 import logging
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
@@ -35,6 +36,7 @@ from .errors import WrongValue
 from .loras import BRING as BRING_LORA
 from .loras import ServiceLoras
 from .moderation import Moderator, upload_request
+from .thumbnails import QUALITY
 from .uploads import Uploads
 from .waits import Waits
 
@@ -45,6 +47,7 @@ DAY_MS: Final = 86_400_000
 KEEP_MS: Final = 30 * DAY_MS  # how long a picture is kept after its last use
 KEPT_BYTES: Final = 256 * 2**20  # bytes of an account's pictures; beyond, the least recently used are dropped
 PAGE: Final = 200
+SMALL: Final = 256  # pixels of the longer side of a picture that is shown small
 UNPACKED: Final = 2  # files that are brought and unpacked at a time; a small one may have 64 million pixels, or 800 MB
 BRING: Final = "bring the picture again (salon imagine does, given its file, and so does client.add_reference)"
 
@@ -203,6 +206,19 @@ class ServiceReferences:
         if data is None:
             raise SpecError(complaint("picture", f"picture {digest}, which is not here", "one that is", BRING))
         return data
+
+    async def small(self, account: str, digest: str) -> bytes:
+        """Return a small WebP file of a picture that an account may use. Raise SpecError if there is no such picture."""
+
+        def make() -> bytes:
+            buffer, picture = io.BytesIO(), read_picture(data).image
+            picture.thumbnail((SMALL, SMALL))
+            picture.save(buffer, "WEBP", quality=QUALITY)
+            return buffer.getvalue()
+
+        data = await self.waits.read(lambda: self.file(account, digest))
+        async with self.unpacking:
+            return await asyncio.get_running_loop().run_in_executor(None, make)
 
     def load(self, spec: GenerationSpec) -> dict[PictureForm, UInt8]:
         """Return the pictures that a spec refers to, of any account, in the forms that it needs. A taste code that was

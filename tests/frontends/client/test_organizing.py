@@ -149,6 +149,13 @@ def test_presets(client: Any) -> None:
     with pytest.raises(Invalid, match=r"--preset: got 'none', allowed one of yours \(wide\)"):
         client.imagine("a cat --preset none")
     assert (more.delete_preset("wide"), more.delete_preset("wide")) == (True, False)
+    kept = more.put_preset(
+        "named", "--n 2", aspect=(3, 2), raw=True, lane="relax"
+    )  # by their names, as a page has them
+    assert kept.parameters == "--n 2 --ar 3:2 --raw --lane relax"
+    with pytest.raises(Invalid, match="twice"):
+        more.put_preset("named", "--n 2", images=3)
+    more.delete_preset("named")
 
 
 def test_download(client: Any, tmp_path: Path) -> None:

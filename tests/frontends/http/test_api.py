@@ -148,6 +148,9 @@ def test_a_picture_that_is_brought(page: httpx.Client) -> None:
     digest = page.post("/api/references", content=buffer.getvalue(), headers=kind).json()["digest"]
     planned = page.post("/api/plan", json={"prompt": f"a cat --sref {digest}"})
     assert planned.status_code == 200, planned.text
+    shown = page.get(f"/api/references/{digest}")
+    assert Image.open(io.BytesIO(shown.content)).size == (16, 16)
+    assert (shown.headers["content-type"], "private" in shown.headers["cache-control"]) == ("image/webp", True)
     svg = b'<svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script></svg>'
     for data, headers, status in ((svg, kind, 400), (b"", kind, 400), (b"<html>", kind, 400), (b"x", SENT, 415)):
         answer = page.post("/api/references", content=data, headers=headers)

@@ -214,6 +214,7 @@ def cases(job: str, link: str, digest: str) -> dict[str, list[tuple[int | tuple[
         "/api/pictures/{job}/{index}": [(404, get(f"/api/pictures/{job}/0")), (404, get(f"/api/pictures/{job}/-1"))],
         "/api/thumbnails/{job}/{index}/{side}": [(404, get(f"/api/thumbnails/{job}/0/256"))],
         "/api/previews/{job}/{event}": [(404, get(f"/api/previews/{job}/1"))],
+        "/api/references/{digest}": [(404, get(f"/api/references/{digest}")), (404, get("/api/references/x"))],
         "/api/references": [(415, lambda page: page.post("/api/references", json={}))],
         "/api/{tag}": [
             (404, post("/api/show", **of_it)),

@@ -234,7 +234,7 @@ SOUND: dict[type[msgspec.Struct], dict[str, st.SearchStrategy[Any]]] = {
     m.NewFolder: {"name": LABELS},
     m.RenameFolder: {"folder": LABELS, "name": LABELS},
     m.DeleteFolder: {"folder": LABELS},
-    m.PutPreset: {"name": PRESETS, "parameters": PROMPTS},
+    m.PutPreset: {"name": PRESETS, "parameters": PROMPTS, "values": PARAMETERS},
     m.DeletePreset: {"name": PRESETS},
 }
 

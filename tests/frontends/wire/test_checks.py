@@ -243,6 +243,7 @@ EDGES: dict[tuple[type[m.Record], str], tuple[list[Any], list[Any]]] = {
     (m.DeleteFolder, "folder"): LABELS,
     (m.PutPreset, "name"): PRESETS,
     (m.PutPreset, "parameters"): PROMPTS,
+    (m.PutPreset, "values"): (SAID[0], []),  # what is wrong is told by the name of the parameter: see test_organizing
     (m.DeletePreset, "name"): PRESETS,
 }
 
