@@ -9,8 +9,9 @@ measures.
 The page: Debian's chromium without a screen, driven by Playwright, over the real server with a worker without a model,
 so that nothing is drawn beside what is measured. First paint counts from the navigation, in a browser that has nothing
 of the page yet, to the first frame with a picture in it. Frames are counted by requestAnimationFrame, while the wall is
-scrolled by 240 pixels a frame. In Personalize it is the time from a key until the next pair is painted, whose pictures
-were loaded while one looked. Streams are read by a program, not by browsers. Without chromium this half is left out.
+scrolled by 40 pixels a frame, as one leafs through it, and by 240, where rows fly past without their pictures. In
+Personalize it is the time from a key until the next pair is painted, whose pictures were loaded while one looked.
+Streams are read by a program, not by browsers. Without chromium this half is left out.
 """
 
 from __future__ import annotations

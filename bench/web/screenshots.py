@@ -29,7 +29,10 @@ PROMPTS: Final = (
     "a red apple, 3d render, on a teal background",
     "a castle, woodcut, sepia tones --ar 3:2 --n 2",
     "a fox, watercolor, pastel tones --c 30",
+    "a lighthouse at night, retro poster",
+    "a cactus, storybook --ar 2:3",
 )
+PRESETS: Final = {"wide": "--ar 21:9 --s 250", "wild": "--c 60 --w 400 --n 4"}
 WAIT_MS: Final = 120_000
 MOST: Final = 120_000  # bytes of a file
 ARGUMENTS: Final = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync")
@@ -75,6 +78,9 @@ def draw(server: BackgroundServer) -> list[str]:
             job.wait(timeout_s=WAIT_MS / 1000)
         chat = client.chat.say("a red apple, 3d, on a teal background")
         client.chat.say("make it blue", chat=chat.chat)
+        for name, parameters in PRESETS.items():
+            client.organize.put_preset(name, parameters)
+        client.organize.add(client.organize.new_folder("Best of the year").folder, [jobs[0].id])
         for pair in itertools.islice(client.rank(), 3):
             pair.choose("left")
         return [job.id for job in jobs]
@@ -105,11 +111,24 @@ def views(jobs: list[str]) -> dict[str, tuple[str, str, Act]]:
         page.mouse.move(box["x"] + box["width"] * 0.8, box["y"] + box["height"] * 0.4, steps=8)
         page.mouse.up()
 
+    def choose(page: Any) -> None:
+        page.wait_for_selector(".cell img")
+        cells = page.locator(".cell-open")
+        cells.nth(1).click(modifiers=["Control"])
+        cells.nth(8).click(modifiers=["Control"])
+
+    def look_at_presets(page: Any) -> None:
+        page.locator("#prompt").fill("a red apple --ar 3:2 --c 30")
+        page.get_by_role("button", name="Presets").click()
+
     return {
         "create": ("create", "light", nothing),
         "bar": ("create", "dark", write),
         "lightbox": ("create", "dark", enlarge),
         "personalize": ("personalize", "light", rank),
+        "organize": ("organize", "light", choose),
+        "explore": ("explore", "dark", nothing),
+        "presets": ("create", "light", look_at_presets),
         "chat": ("chat/1", "light", nothing),
         "editor": (f"edit/{jobs[0]}/0", "light", erase),
         "operate": ("operate", "dark", nothing),

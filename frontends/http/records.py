@@ -66,7 +66,7 @@ def _plain(value: Any) -> Any:
         fields = {name: _plain(getattr(value, name)) for name in value.__struct_fields__}
         return fields if tag is None else {"type": tag, **fields}
     if isinstance(value, tuple | list):
-        return [_plain(each) for each in value] if value and not isinstance(value[0], str) else value
+        return [_plain(each) for each in value] if value and not isinstance(value[0], str | int) else value
     if isinstance(value, dict):
         return {key: _plain(each) for key, each in value.items()}
     return value

@@ -7,6 +7,7 @@ import base64
 import gzip
 import hashlib
 import mimetypes
+import os
 import re
 from pathlib import Path
 from stat import S_ISREG
@@ -35,6 +36,7 @@ SITE_POLICY: Final = (  # the theme of the documentation has styles and scripts 
 TYPES: Final = {".js": "text/javascript", ".mjs": "text/javascript", ".woff2": "font/woff2", ".webp": "image/webp"}
 PACKED: Final = ("text/", "application/json", "image/svg+xml", "application/xml")  # types that get smaller
 LEAST: Final = 512  # bytes from which packing is worth it
+_IMPORT: Final = re.compile(rb'@import url\("([A-Za-z0-9-]+\.css)"\);')
 _INLINE: Final = re.compile(rb"<script(?:\s[^>]*)?>(.*?)</script>", re.DOTALL | re.IGNORECASE)
 
 
@@ -42,14 +44,14 @@ class Kept(NamedTuple):
     """A file as it is sent.
 
     Attributes:
-        stamp: time of its last change, and its size.
+        stamp: time of its last change, and its size; of a style the same of those beside it.
         data: its bytes.
         packed: the same in gzip; None: that is no smaller.
         etag: quoted.
         media_type: of the file.
     """
 
-    stamp: tuple[int, int]
+    stamp: tuple[int, ...]
     data: bytes
     packed: bytes | None
     etag: str
@@ -76,7 +78,7 @@ class Static:
             state = path.stat()
             if not S_ISREG(state.st_mode):
                 return None
-            stamp, kept = (state.st_mtime_ns, state.st_size), self._kept.get(name)
+            stamp, kept = _stamp(path, state), self._kept.get(name)
             if kept is None or kept.stamp != stamp:
                 kept = self._kept[name] = await asyncio.to_thread(_kept, path, stamp)
         except (OSError, ValueError):
@@ -130,8 +132,15 @@ def policy_of(document: bytes) -> str:
     return POLICY.format(hashes="".join(f" 'sha256-{base64.b64encode(one).decode()}'" for one in found))
 
 
-def _kept(path: Path, stamp: tuple[int, int]) -> Kept:
+def _stamp(path: Path, state: os.stat_result) -> tuple[int, ...]:
+    states = [state, *(each.stat() for each in sorted(path.parent.glob("*.css")))] if path.suffix == ".css" else [state]
+    return tuple(number for each in states for number in (each.st_mtime_ns, each.st_size))
+
+
+def _kept(path: Path, stamp: tuple[int, ...]) -> Kept:
     data = path.read_bytes()
+    if path.suffix == ".css":  # with the styles that it imports inside, so that one answer has them all
+        data = _IMPORT.sub(lambda found: (path.parent / found[1].decode()).read_bytes(), data)
     kind = TYPES.get(path.suffix) or mimetypes.guess_type(path.name)[0] or "application/octet-stream"
     packed = gzip.compress(data, 9, mtime=0) if kind.startswith(PACKED) and len(data) >= LEAST else None
     if packed is not None and len(packed) >= len(data):

@@ -4,12 +4,16 @@ import { effect, html, render, signal, untracked } from "./lib/html.js";
 import { ApiError, enter, session } from "./lib/api.js";
 import { listen, stop } from "./lib/events.js";
 import { forget, reload } from "./lib/store.js";
+import { route } from "./lib/router.js";
 import { learn, watchWish } from "./lib/wish.js";
 import { Shell } from "./components/shell.js";
 import { SignIn } from "./components/signin.js";
 import { tellError } from "./components/toasts.js";
 
 const AGAIN_MS = 2000;
+const WALLS = new Set(["organize", "explore"]); // views whose pictures come before what is not seen there
+const LATER_MS = 2000;
+const SOON_MS = 150;
 const problem = signal("");
 /** @type {(() => void) | undefined} */
 let unwatch;
@@ -55,12 +59,19 @@ effect(() => {
         setTimeout(() => mine === turn && insist(work), AGAIN_MS);
       });
     };
-    listen();
-    insist(async () => {
-      await learn();
-      if (mine === turn) unwatch = watchWish();
-    });
-    insist(reload);
+    const others = () => {
+      if (mine !== turn) return;
+      listen();
+      insist(reload);
+      insist(async () => {
+        await learn();
+        if (mine === turn) unwatch = watchWish();
+      });
+    };
+    if (!WALLS.has(route.peek()[0] ?? "")) return others();
+    const timer = setTimeout(others, LATER_MS);
+    const seen = () => { clearTimeout(timer); setTimeout(others, SOON_MS); };
+    document.addEventListener("load", seen, { capture: true, once: true }); // of the first picture
   });
 });
 

@@ -27,6 +27,11 @@ def web(tmp_path: Path) -> httpx.AsyncClient:
         static / "index.html": f'<script type="importmap">{MAP}</script>{MODULE}',
         static / "a.js": "export const a = 1;\n" * 100,
         static / ".hidden": "x",
+        static
+        / "css"
+        / "page.css": '@import url("one.css");\n@import url("two.css");\n@import url("../../secret.txt");',
+        static / "css" / "one.css": "p { color: red; }\n",
+        static / "css" / "two.css": "i { color: blue; }\n",
         tmp_path / "secret.txt": "x",
         site / "index.html": "docs",
         site / "http" / "index.html": "about http",
@@ -61,6 +66,11 @@ def test_the_page_and_its_files(web: httpx.AsyncClient, tmp_path: Path) -> None:
         (tmp_path / "static" / "a.js").write_text("export const a = 2;\n")
         changed = await web.get("/web/a.js", headers={"if-none-match": script.headers["etag"]})
         assert (changed.status_code, changed.text) == (200, "export const a = 2;\n")
+        styles = tmp_path / "static" / "css"
+        joined = (styles / "one.css").read_text() + "\n" + (styles / "two.css").read_text() + "\n"
+        assert (await web.get("/web/css/page.css")).text == joined + '@import url("../../secret.txt");'
+        (styles / "two.css").write_text("i { color: green; }\n")
+        assert "green" in (await web.get("/web/css/page.css")).text
         for path in (
             "/web/../secret.txt",
             "/web/..%2fsecret.txt",

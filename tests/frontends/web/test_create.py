@@ -189,10 +189,12 @@ def test_pictures_in_the_bar(open_page: Open, tmp_path: Any) -> None:
     expect(page.locator("#outcome")).to_contain_text("1 picture")
     page.get_by_role("button", name="Draw").click()
     loaded(page, 1)
-    page.locator(".tile-open").first.drag_to(page.locator(".words"))  # a picture of a job, too
+    page.locator(".tile-open").first.drag_to(page.locator(".words"), target_position={"x": 2, "y": 10})  # of a job, too
     expect(page.locator(".slot[data-state=ready]")).to_have_count(2)
+    expect(page.locator(".zone")).to_have_count(0)
+    expect(page.locator(".slot").nth(1).get_by_role("button", name="Its recipe")).to_be_visible()
     field.set_input_files(APPLE)  # one of Salon's says what it was drawn of
-    page.get_by_role("button", name="Its recipe").click()
+    page.locator(".slot").nth(2).get_by_role("button", name="Its recipe").click()
     expect(page.get_by_label("Prompt", exact=True)).to_have_value("a red apple, 3d render, on a teal background")
     expect(page.locator(".chips")).to_contain_text("Seed 2")
     field.set_input_files(tmp_path / "no.png")
@@ -340,3 +342,40 @@ def test_what_fails_at_first_is_asked_again(open_page: Open, job: str) -> None:
     expect(page.get_by_role("alert")).to_contain_text("does not answer")
     expect(page.locator("#outcome")).to_contain_text("1 picture")
     page.locator("#prompt").fill("")
+
+
+def test_presets(open_page: Open, server: BackgroundServer) -> None:
+    """What the bar says, in words and by controls, is kept under a name, said by it, renamed, and forgotten."""
+    page = open_page(expect=(REFUSED,))
+    page.locator("#prompt").fill("a lamp --ar 3:2")
+    page.get_by_role("button", name="Parameters", exact=True).click()
+    page.get_by_label("Images", exact=True).last.fill("1")
+    page.get_by_role("button", name="Presets").click()
+    dialog = page.get_by_role("dialog", name="Presets")
+    dialog.get_by_label("Name of a new preset").fill("two words")
+    page.keyboard.press("Enter")
+    expect(dialog.get_by_role("alert")).to_contain_text("letters, digits")
+    dialog.get_by_label("Name of a new preset").fill("single")
+    page.keyboard.press("Enter")
+    expect(dialog.locator(".presets li")).to_contain_text("single--ar 3:2 --n 1")
+    dialog.get_by_role("button", name="Rename single").click()
+    page.get_by_label("New name").fill("alone")
+    page.keyboard.press("Enter")
+    expect(dialog.locator(".presets strong")).to_have_text("alone")
+    assert axe(page) == []
+    page.get_by_role("button", name="Close", exact=True).click()
+    page.get_by_role("button", name="Leave out Images").click()
+    page.locator("#prompt").fill("a lamp")
+    page.get_by_role("button", name="Presets").click()
+    dialog.get_by_role("button", name="Use").click()
+    expect(page.locator(".chips")).to_contain_text("Preset alone")
+    expect(page.locator("#outcome")).to_contain_text("1 picture ")
+    page.get_by_role("button", name="Presets").click()
+    dialog.get_by_role("button", name="Delete alone").click()
+    page.get_by_role("button", name="Delete", exact=True).click()
+    expect(dialog).to_contain_text("There is none yet")
+    expect(page.locator(".chips li")).to_have_count(0)
+    page.keyboard.press("Escape")
+    page.locator("#prompt").fill("")
+    with Client(server.address) as client:
+        assert client.organize.presets() == ()

@@ -17,6 +17,7 @@ STATIC = WEB / "static"
 VENDORED: list[dict[str, Any]] = json.loads((WEB / "vendor.json").read_text())
 MOST = 150_000  # bytes of the whole page, in gzip
 SENT = {".js", ".css", ".html", ".svg"}
+IMPORTED = re.compile(r"""(?:^|;|})(?:import|export)\b[^;]*?\bfrom ?["']([^"']+)["']""", re.MULTILINE)  # before it runs
 IMPORT = re.compile(r"""(?:from|import)\s*\(?\s*["']([^"']+)["']""")
 
 
@@ -57,6 +58,33 @@ def test_what_modules_import_is_there() -> None:
                 assert (module.parent / name).is_file(), f"{module.name}: {name}"
             else:
                 assert name in names, f"{module.name}: {name}"
+
+
+def test_all_modules_are_asked_for_at_once() -> None:
+    """No module waits until the one that imports it is there; neither do those of the view in the address."""
+    index = (STATIC / "index.html").read_text()
+    names = dict(re.findall(r'"([^"]+)":"./web/([^"]+)"', index))
+
+    def needed(path: str, seen: set[str]) -> set[str]:
+        for name in re.findall(
+            r"""(?:^|;|})(?:import|export)\b[^;]*?\bfrom ?["']([^"']+)["']""", (STATIC / path).read_text(), re.M
+        ):
+            found = names.get(name) or str(
+                (STATIC / path).parent.joinpath(name).resolve().relative_to(STATIC.resolve())
+            )
+            if found not in seen:
+                seen.add(found)
+                needed(found, seen)
+        return seen
+
+    asked = set(re.findall(r'<link rel="modulepreload" href="web/([^"]+)">', index))
+    assert asked == needed("app.js", set())
+    views = re.findall(r'import\("\./(\w+)\.js"\)', (STATIC / "views" / "index.js").read_text())
+    listed = re.findall(r"^    (\w+): \[(.*)\],$", (STATIC / "first.js").read_text(), re.M)
+    assert [view for view, _ in listed] == views
+    for view, modules in listed:
+        found = {f"{name}.js" for name in re.findall(r'"([^"]+)"', modules)}
+        assert found == {f"views/{view}.js", *needed(f"views/{view}.js", set())} - asked, view
 
 
 def test_nothing_that_the_policy_forbids() -> None:

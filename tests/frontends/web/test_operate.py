@@ -26,6 +26,9 @@ def test_operate(open_page: Open, server: BackgroundServer, job: str) -> None:
     page.get_by_role("button", name="Resume").click()
     expect(page.get_by_role("heading", name="running")).to_be_visible()
     expect(page.get_by_role("table").last).to_contain_text("worker-1")
+    figures = page.locator(".figures")
+    expect(figures).to_contain_text("Pages that listen1")  # this one; and the client has left
+    assert int(figures.locator("div", has_text="Connections").locator("dd").inner_text()) >= 1
     in_both_themes(page)
     page.get_by_role("link", name="Accounts").click()
     page.get_by_role("button", name="Account local").click()
@@ -37,4 +40,6 @@ def test_operate(open_page: Open, server: BackgroundServer, job: str) -> None:
     page.get_by_role("button", name="Account The house").click()
     page.get_by_role("menuitem", name="Ledger").click()
     expect(page.get_by_role("table")).to_contain_text("2.0 h")
+    page.get_by_role("link", name="Blocked").click()
+    expect(page.get_by_text("No policy has blocked anything.")).to_be_visible()
     assert axe(page) == []

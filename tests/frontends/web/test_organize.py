@@ -67,7 +67,11 @@ def test_organize(open_page: Open, jobs: list[str], server: BackgroundServer, tm
     chosen.get_by_role("button", name="Folder").click()
     page.get_by_role("menuitem", name="Best").click()
     expect(chosen).to_have_count(0)
-    page.get_by_role("button", name="Best 3").click()
+    page.get_by_role("button", name="Folder Best").click()
+    page.get_by_role("menuitem", name="Rename").click()
+    page.get_by_label("New name").fill("Very best")
+    keys.press("Enter")
+    page.get_by_role("button", name="Very best 3").click()
     expect(count).to_have_text("6 pictures in 3 jobs")
     page.get_by_role("button", name="All pictures").click()
 
@@ -136,7 +140,11 @@ def test_explore(open_page: Open, jobs: list[str]) -> None:
     expect(cells.first).to_have_attribute("aria-label", "Picture 1 of 2: a secret on a hill")
     cells.first.focus()
     page.keyboard.press("l")
-    expect(page.locator(".cell-mark").first).to_be_visible()
+    expect(page.locator(".cell-mark").first).to_have_attribute("aria-pressed", "true")
+    page.locator(".cell-mark").nth(2).click()
+    expect(page.locator(".cell-mark:not(.off)")).to_have_count(2)
+    page.locator(".cell-mark").nth(2).click()
+    expect(page.locator(".cell-mark:not(.off)")).to_have_count(1)
     for scheme in ("light", "dark"):
         page.emulate_media(color_scheme=scheme)
         assert axe(page) == []

@@ -1,15 +1,20 @@
 // The imagine bar: always there. What is said in it is checked as it is written, and priced before it is sent.
 
 import { classes, html, useEffect, useRef, useSignal } from "../lib/html.js";
-import { ApiError } from "../lib/api.js";
+import { ApiError, session } from "../lib/api.js";
 import { counted, gpuTime } from "../lib/format.js";
+import { recipeOf } from "../lib/recipe.js";
 import { go, route } from "../lib/router.js";
 import * as wish from "../lib/wish.js";
 import { Controls, labelOf, written } from "./controls.js";
 import { Icon } from "./icon.js";
+import { PresetsDialog } from "./presets.js";
 import { SettingsDialog } from "./settings.js";
-import { Slots, filesOf } from "./slots.js";
-import { tellError } from "./toasts.js";
+import { ROLES, Slots, filesOf } from "./slots.js";
+import { attempt, tell, tellError } from "./toasts.js";
+
+/** What a picture that is dropped may be, beside what it is for. */
+const OWN_RECIPE = { role: "recipe", label: "Its recipe", title: "Write its prompt, seed and size into the bar" };
 
 /** Put the words of something into the bar, and the focus. @param {string} text @param {Record<string, any>} [parameters] */
 export function write(text, parameters) {
@@ -27,7 +32,8 @@ export function focusBar() {
 export function ImagineBar() {
   const panel = useSignal(false);
   const keeping = useSignal(false);
-  const over = useSignal(false);
+  const presets = useSignal(false);
+  const over = useSignal(/** @type {string | null} */ (null)); // where a picture is being dragged: "": between the zones
   const checked = wish.plan.value;
   const ready = checked.state === "good" && !wish.sending.value;
   const submit = async () => {
@@ -44,32 +50,46 @@ export function ImagineBar() {
   };
   /** @param {DragEvent} event */
   const dropped = (event) => {
-    over.value = false;
+    over.value = null;
     const own = event.dataTransfer?.getData("application/x-salon-picture");
     const files = filesOf(event.dataTransfer);
-    if (!own && !files.length) return;
-    event.preventDefault();
-    if (own) {
-      const { job, index } = JSON.parse(own);
-      void wish.addPicture(job, index);
+    if (hasPicture(event)) event.preventDefault(); // else the browser would open the file in place of the page
+    if (!own && !files.length) {
+      if (hasPicture(event)) tell("Pictures can be dropped here: PNG, JPEG or WebP.", { kind: "error" });
+      return;
     }
-    for (const file of files) void wish.addFile(file);
+    const zone = zoneOf(event) || "prompt";
+    const picture = own ? JSON.parse(own) : null;
+    if (zone === "recipe") {
+      void attempt(async () => {
+        const recipe = picture ? await wish.recipeOfJob(picture.job) : await recipeOf(/** @type {File} */ (files[0]));
+        if (!recipe) throw new Error("That picture does not say what it was drawn of: it is none of Salon's, or was saved anew.");
+        wish.sayRecipe(recipe);
+        focusBar();
+      });
+      return;
+    }
+    const role = /** @type {wish.Role} */ (zone);
+    if (picture) void wish.addPicture(picture.job, picture.index, role);
+    for (const file of files) void wish.addFile(file, role);
   };
   return html`<section
-    class=${classes("bar", over.value && "over")} aria-label="Imagine" onDrop=${dropped}
-    onDragOver=${(/** @type {DragEvent} */ event) => { event.preventDefault(); over.value = true; }}
-    onDragLeave=${(/** @type {DragEvent} */ event) => { if (!(/** @type {Node} */ (event.currentTarget).contains(/** @type {Node} */ (event.relatedTarget)))) over.value = false; }}
+    class=${classes("bar", over.value !== null && "over")} aria-label="Imagine" onDrop=${dropped}
+    onDragOver=${(/** @type {DragEvent} */ event) => { if (!hasPicture(event)) return; event.preventDefault(); over.value = zoneOf(event); }}
+    onDragLeave=${(/** @type {DragEvent} */ event) => { if (!(/** @type {Node} */ (event.currentTarget).contains(/** @type {Node} */ (event.relatedTarget)))) over.value = null; }}
   >
     <form onSubmit=${(/** @type {Event} */ event) => { event.preventDefault(); void submit(); }}>
       <div class="bar-main">
         <${Slots} />
         <${Words} onSubmit=${submit} />
+        ${over.value !== null && html`<div class="zones" aria-hidden="true">${[...ROLES, OWN_RECIPE].map(({ role, label, title }) => html`<div key=${role} class=${classes("zone", over.value === role && "over")} data-zone=${role} title=${title}>${label}</div>`)}</div>`}
         <button class="primary send" type="submit" disabled=${!ready} aria-label="Draw" title="Draw (Enter)"><${Icon} name="send" /><span>Draw</span></button>
       </div>
       <div class="bar-row">
         <button type="button" class="quiet" aria-label="Parameters" aria-expanded=${panel.value} aria-controls=${panel.value ? "parameters" : null} onClick=${() => { panel.value = !panel.value; }}>
           <${Icon} name="sliders" /><span>Parameters</span>
         </button>
+        ${session.value?.features.includes("organize") && html`<button type="button" class="quiet" aria-label="Presets" onClick=${() => { presets.value = true; }}><${Icon} name="recipe" /><span>Presets</span></button>`}
         <button type="button" class="quiet" aria-label="Settings" onClick=${() => { keeping.value = true; }}><${Icon} name="keys" /><span>Settings</span></button>
         <${Chips} />
         <${Outcome} />
@@ -79,9 +99,16 @@ export function ImagineBar() {
           inEffect=${checked.planned?.jobs[0]?.parameters ?? wish.settings.value.parameters} />
       </div>`}
     </form>
+    ${presets.value && html`<${PresetsDialog} onClose=${() => { presets.value = false; }} />`}
     ${keeping.value && html`<${SettingsDialog} onClose=${() => { keeping.value = false; }} />`}
   </section>`;
 }
+
+/** @param {DragEvent} event */
+const hasPicture = (event) => ["Files", "application/x-salon-picture"].some((type) => event.dataTransfer?.types.includes(type));
+
+/** @param {DragEvent} event */
+const zoneOf = (event) => /** @type {HTMLElement | null} */ (/** @type {Element} */ (event.target).closest("[data-zone]"))?.dataset.zone ?? "";
 
 /** The words, with a mark under the character that an error speaks of. @param {{onSubmit: () => void}} properties */
 function Words({ onSubmit }) {

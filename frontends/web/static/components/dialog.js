@@ -3,7 +3,10 @@
 import { html, signal, useEffect, useRef } from "../lib/html.js";
 import { Icon } from "./icon.js";
 
-/** @typedef {{title: string, text: string, act: string, danger: boolean, answer: (yes: boolean) => void}} Question */
+/**
+ * @typedef {{title: string, text: string, act: string, danger: boolean, written?: string, answer: (said: string | null) => void}} Question
+ *   `written`: what stands in the field of one that asks for words; `answer`: null: no
+ */
 
 const question = signal(/** @type {Question | null} */ (null));
 
@@ -41,9 +44,22 @@ export function Dialog({ title, onClose, class: name = "", children }) {
  * @returns {Promise<boolean>}
  */
 export function confirm(title, text, act, danger = true) {
-  question.peek()?.answer(false);
+  question.peek()?.answer(null);
   return new Promise((resolve) => {
-    question.value = { title, text, act, danger, answer: resolve };
+    question.value = { title, text, act, danger, answer: (said) => resolve(said !== null) };
+  });
+}
+
+/**
+ * Ask for some words, such as a new name; null: none.
+ * @param {string} title @param {string} label of the field @param {string} written what stands there
+ * @param {string} act label of the yes
+ * @returns {Promise<string | null>}
+ */
+export function askWords(title, label, written, act) {
+  question.peek()?.answer(null);
+  return new Promise((resolve) => {
+    question.value = { title, text: label, act, danger: false, written, answer: (said) => resolve(said?.trim() || null) };
   });
 }
 
@@ -51,16 +67,19 @@ export function confirm(title, text, act, danger = true) {
 export function Questions() {
   const asked = question.value;
   if (asked === null) return null;
-  /** @param {boolean} yes */
-  const answer = (yes) => {
+  /** @param {string | null} said */
+  const answer = (said) => {
     question.value = null;
-    asked.answer(yes);
+    asked.answer(said);
   };
-  return html`<${Dialog} title=${asked.title} class="small" onClose=${() => question.value && answer(false)}>
-    <p>${asked.text}</p>
-    <div class="row end">
-      <button onClick=${() => answer(false)}>Cancel</button>
-      <button class=${asked.danger ? "danger" : "primary"} autofocus onClick=${() => answer(true)}>${asked.act}</button>
-    </div>
+  const { written } = asked;
+  return html`<${Dialog} key=${asked} title=${asked.title} class="small" onClose=${() => question.value && answer(null)}>
+    <form class="form" onSubmit=${(/** @type {Event} */ event) => { event.preventDefault(); answer(String(new FormData(/** @type {HTMLFormElement} */ (event.target)).get("words") ?? "")); }}>
+      ${written === undefined ? html`<p>${asked.text}</p>` : html`<label class="stack">${asked.text}<input type="text" name="words" value=${written} required maxlength="100" autofocus /></label>`}
+      <div class="row end">
+        <button type="button" onClick=${() => answer(null)}>Cancel</button>
+        <button type="submit" class=${asked.danger ? "danger" : "primary"} autofocus=${written === undefined}>${asked.act}</button>
+      </div>
+    </form>
   <//>`;
 }

@@ -1,6 +1,6 @@
 // A wall of very many pictures: fixed rows, of which those in sight are drawn; chosen by mouse and by keys.
 
-import { classes, html, signal, useEffect, useLayoutEffect, useRef, useSignal } from "../lib/html.js";
+import { classes, html, signal, useCallback, useEffect, useLayoutEffect, useRef, useSignal } from "../lib/html.js";
 import { thumbnailUrl } from "../lib/api.js";
 import { isCovered, isWriting, keyOf } from "../lib/keys.js";
 import { like, liked } from "../lib/actions.js";
@@ -10,6 +10,10 @@ import { Icon } from "./icon.js";
 import { VirtualRows } from "./virtual.js";
 
 /** @typedef {import("../lib/organize.js").Names} Names */
+/**
+ * @typedef {{clicked: (event: MouseEvent, cell: number) => void, toggle: (cell: number) => void,
+ *   extend: (cell: number) => void, like: (cell: number) => void}} Acts
+ */
 
 const GAP = 6;
 const SIDE = 172; // the least width of a cell, pixels
@@ -44,6 +48,7 @@ export function Gallery({ names, onDelete, selects = true }) {
   const anchor = useRef(0);
   const timer = useRef(0);
   const seen = useRef({ first: 0, end: 0 }); // rows that are drawn
+  const acts = useRef(/** @type {Acts} */ (/** @type {unknown} */ (null)));
   useLayoutEffect(() => {
     const measure = () => {
       width.value = box.current?.clientWidth ?? 0;
@@ -101,6 +106,12 @@ export function Gallery({ names, onDelete, selects = true }) {
   };
   /** @param {number} cell */
   const extend = (cell) => choose(names.between(Math.min(anchor.current, cell), Math.max(anchor.current, cell) + 1));
+  /** @param {number} cell */
+  const likeOne = (cell) => {
+    const { job, index } = names.at(cell);
+    const info = names.infos.get(job);
+    if (info) void like(put(info, false), index);
+  };
   /** @param {MouseEvent} event @param {number} cell */
   const clicked = (event, cell) => {
     here.value = cell;
@@ -132,41 +143,54 @@ export function Gallery({ names, onDelete, selects = true }) {
     } else if (key === "Escape" && chosen.peek().size) chooseNone();
     else if (key === "Delete" && chosen.peek().size && onDelete) onDelete();
     else if (key === " " && focused && selects) toggle(at);
-    else if (key === "l" && focused) {
-      const { job, index } = names.at(at);
-      const info = names.infos.get(job);
-      if (info) void like(put(info, false), index);
-    } else return;
+    else if (key === "l" && focused) likeOne(at);
+    else return;
     event.preventDefault();
   };
   useEffect(() => {
     addEventListener("keydown", pressed);
     return () => removeEventListener("keydown", pressed);
   });
-  void names.news.value;
-  void liked.value;
-  /** @param {number} row */
-  const render = (row) => {
-    const cells = [];
-    for (let cell = row * columns; cell < Math.min(count, (row + 1) * columns); cell += 1) {
-      const { job, index } = names.at(cell);
-      const info = names.infos.get(job);
-      const label = info ? `Picture ${index + 1} of ${info.images}: ${info.prompt || info.kind}${info.private ? ", private" : ""}` : `Picture ${index + 1}`;
-      const on = chosen.value.has(job);
-      const hearted = liked.value.has(`${job}/${index}`);
-      cells.push(html`<div key=${`${job}/${index}`} class=${classes("cell", on && "chosen")} style=${{ width: `${side}px`, height: `${side}px` }}>
-        <img alt="" src=${thumbnailUrl(job, index, 256)} width=${side} height=${side} loading="lazy" decoding="async" draggable=${false} />
-        <button type="button" class="cell-open" data-cell=${cell} data-job=${job} aria-label=${label} aria-pressed=${selects ? on : null}
-          tabindex=${cell === here.value ? 0 : -1} onClick=${(/** @type {MouseEvent} */ event) => clicked(event, cell)}
-          onFocus=${() => { here.value = cell; }} onKeyUp=${(/** @type {KeyboardEvent} */ event) => event.key === " " && selects && event.preventDefault()}></button>
-        ${selects && html`<button type="button" class="cell-check" tabindex="-1" aria-label=${`${on ? "Leave out" : "Choose"} ${label}`}
-          onClick=${(/** @type {MouseEvent} */ event) => (event.shiftKey ? extend(cell) : toggle(cell))}>${on && html`<${Icon} name="check" />`}</button>`}
-        ${hearted && html`<span class="cell-mark"><${Icon} name="heart" /></span>`}
-      </div>`);
-    }
-    return html`<div class="cells" style=${{ gap: `${GAP}px` }}>${cells}</div>`;
-  };
+  acts.current = { clicked, toggle, extend, like: likeOne };
+  const render = useCallback(
+    (/** @type {number} */ row, /** @type {import("./virtual.js").Hurry} */ hurry) =>
+      html`<${Row} row=${row} names=${names} columns=${columns} side=${side} hurry=${hurry} here=${here} acts=${acts} selects=${selects} />`,
+    [names, columns, side, selects],
+  );
   return html`<div ref=${box} class="gallery">
     ${width.value > 0 && count > 0 && html`<${VirtualRows} key=${`${columns}/${side}`} count=${rows} rowHeight=${side + GAP} render=${render} onRange=${ranged} />`}
   </div>`;
+}
+
+/**
+ * A row of pictures. It is drawn anew by what it reads, not by the scrolling of others; its pictures are asked for once it
+ * does not fly past.
+ * @param {{row: number, names: Names, columns: number, side: number, hurry: import("./virtual.js").Hurry, selects: boolean,
+ *   here: import("@preact/signals-core").Signal<number>, acts: {current: Acts}}} properties
+ */
+function Row({ row, names, columns, side, hurry, here, acts, selects }) {
+  const seen = useRef(false);
+  if (!seen.current) seen.current = !hurry.value;
+  void names.news.value;
+  const end = Math.min(names.count.value, (row + 1) * columns);
+  const cells = [];
+  for (let cell = row * columns; cell < end; cell += 1) {
+    const { job, index } = names.at(cell);
+    const info = names.infos.get(job);
+    const label = info ? `Picture ${index + 1} of ${info.images}: ${info.prompt || info.kind}${info.private ? ", private" : ""}` : `Picture ${index + 1}`;
+    const on = chosen.value.has(job);
+    const hearted = liked.value.has(`${job}/${index}`);
+    cells.push(html`<div key=${`${job}/${index}`} class=${classes("cell", on && "chosen")} style=${{ width: `${side}px`, height: `${side}px` }}>
+      ${seen.current && html`<img alt="" src=${thumbnailUrl(job, index, 256)} width=${side} height=${side} decoding="async" draggable=${false} />`}
+      <button type="button" class="cell-open" data-cell=${cell} data-job=${job} aria-label=${label} aria-pressed=${selects ? on : null}
+        tabindex=${cell === here.value ? 0 : -1} onClick=${(/** @type {MouseEvent} */ event) => acts.current.clicked(event, cell)}
+        onFocus=${() => { here.value = cell; }} onKeyUp=${(/** @type {KeyboardEvent} */ event) => event.key === " " && selects && event.preventDefault()}></button>
+      ${selects && html`<button type="button" class="cell-check" tabindex="-1" aria-label=${`${on ? "Leave out" : "Choose"} ${label}`}
+        onClick=${(/** @type {MouseEvent} */ event) => (event.shiftKey ? acts.current.extend(cell) : acts.current.toggle(cell))}>${on && html`<${Icon} name="check" />`}</button>`}
+      ${selects
+        ? hearted && html`<span class="cell-mark"><${Icon} name="heart" /></span>`
+        : html`<button type="button" class=${classes("cell-mark", !hearted && "off")} tabindex="-1" aria-pressed=${hearted} aria-label=${`Like ${label}`} onClick=${() => acts.current.like(cell)}><${Icon} name="heart" /></button>`}
+    </div>`);
+  }
+  return html`<div class="cells" style=${{ gap: `${GAP}px` }}>${cells}</div>`;
 }

@@ -74,7 +74,7 @@ function State({ job }) {
   </div>`;
 }
 
-/** U and V of each picture, as many know them. @param {{job: Job}} properties */
+/** U and V of each picture, as many know them, and what else can be made of it. @param {{job: Job}} properties */
 function Row({ job }) {
   const { images, kind } = job.info.value;
   const numbers = Array.from({ length: images }, (_, index) => index);
@@ -84,6 +84,9 @@ function Row({ job }) {
     </div>`}
     <div role="group" aria-label="Vary">
       ${numbers.map((index) => html`<button key=${index} type="button" class="tiny" aria-label=${`Vary picture ${index + 1}`} onClick=${() => make("vary", job, index)}>V${images > 1 ? index + 1 : ""}</button>`)}
+    </div>
+    <div role="group" aria-label="Zoom, pan, region and more">
+      ${numbers.map((index) => html`<${Menu} key=${index} class="tiny" label=${`Zoom, pan, region and more of picture ${index + 1}`} text=${images > 1 ? String(index + 1) : "More"} items=${() => [...makings(job, index), null, ...uses(job, index)]} />`)}
     </div>
     <button type="button" class="tiny" aria-label="Again, with another seed" title="Again, with another seed" onClick=${() => make("reroll", job, -1)}><${Icon} name="again" /></button>
   </div>`;

@@ -12,6 +12,9 @@ import { Thumbnail } from "./tile.js";
 /** @typedef {import("../lib/store.js").Job} Job */
 /** @typedef {{job: Job, index: number}} Place */
 
+/** Actions that lead away from the picture. */
+const LEAVES = new Set(["edit", "region", "prompt", "seed", "delete", "as-prompt", "as-style", "as-start"]);
+
 const at = signal(/** @type {Place | null} */ (null));
 const among = signal(/** @type {Place[] | null} */ (null));
 
@@ -74,7 +77,7 @@ function Open({ place: { job, index } }) {
     else {
       const act = key.length === 1 && [...making, ...using, ...whole].find((each) => each.key === key);
       if (!act || event.repeat) return;
-      if (["edit", "prompt"].includes(act.id)) dialog.current?.close();
+      if (LEAVES.has(act.id)) dialog.current?.close();
       act.run();
     }
     event.preventDefault();
@@ -84,7 +87,7 @@ function Open({ place: { job, index } }) {
   /** @param {import("../lib/actions.js").Action[]} actions */
   const buttons = (actions) => actions.map(
     (act) => html`<button key=${act.id} type="button" class=${act.danger ? "danger-text" : ""}
-      onClick=${() => { if (["edit", "prompt", "seed", "delete", "as-prompt", "as-style", "as-start"].includes(act.id)) dialog.current?.close(); act.run(); }}>
+      onClick=${() => { if (LEAVES.has(act.id)) dialog.current?.close(); act.run(); }}>
       <${Icon} name=${act.icon} /><span>${act.label}</span>${act.key && html`<kbd>${act.key}</kbd>`}
     </button>`,
   );

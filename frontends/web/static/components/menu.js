@@ -48,7 +48,7 @@ export function Menu({ label, icon = "more", text = "", items, class: name = "ro
   };
   const found = open.value ? (typeof items === "function" ? items() : items) : [];
   return html`<button
-      ref=${button} class=${name} type="button" aria-label=${text ? null : label} title=${label}
+      ref=${button} class=${name} type="button" aria-label=${label} title=${label}
       popovertarget=${id} aria-haspopup="menu" aria-expanded=${open.value}
     ><${Icon} name=${icon} />${text && html`<span>${text}</span>`}</button>
     <div ref=${list} id=${id} class="menu" popover="auto" role="menu" aria-label=${label} onToggle=${toggled} onKeyDown=${pressed}>

@@ -1,7 +1,7 @@
 // Moodboards: pictures that are dropped together, whose common look is a style.
 
 import { html, useEffect, useSignal } from "../lib/html.js";
-import { bring, call } from "../lib/api.js";
+import { bring, call, referenceUrl } from "../lib/api.js";
 import { counted } from "../lib/format.js";
 import { choose } from "../lib/wish.js";
 import { focusBar } from "./bar.js";
@@ -11,23 +11,14 @@ import { Icon } from "./icon.js";
 import { nameOf } from "./profiles.js";
 import { attempt, tell } from "./toasts.js";
 
-/** The pictures that were brought from here, by digest, to be shown again. @type {Map<string, string>} */
-const brought = new Map();
-
 export function Moodboards() {
   const boards = useSignal(/** @type {any[] | null} */ (null));
   const load = () => attempt(async () => { boards.value = (await call("taste.profiles")).profiles.filter((/** @type {any} */ each) => each.kind === "moodboard"); });
   useEffect(() => void load(), []);
-  /** @param {Blob[]} files */
-  const take = (files) => Promise.all(files.map(async (file) => {
-    const digest = await bring(file);
-    if (!brought.has(digest)) brought.set(digest, URL.createObjectURL(file));
-    return digest;
-  }));
   /** @param {Blob[]} files @param {any} [board] */
   const put = (files, board) => attempt(async () => {
     if (!files.length) return;
-    const digests = await take(files);
+    const digests = await Promise.all(files.map(bring));
     const number = (boards.peek()?.length ?? 0) + 1;
     const made = board
       ? await call("taste.profile.change", { profile: board.profile, add: digests })
@@ -48,7 +39,7 @@ export function Moodboards() {
         <div class="row"><h2>${nameOf(board)}</h2><button type="button" class="round" aria-label=${`Delete ${nameOf(board)}`} onClick=${() => remove(board)}><${Icon} name="trash" /></button></div>
         <div class="board">
           ${board.pictures.map((/** @type {string} */ digest) => html`<span key=${digest} class="board-picture">
-            ${brought.has(digest) ? html`<img src=${brought.get(digest)} alt=${`Picture ${digest.slice(0, 8)}`} />` : html`<code>${digest.slice(0, 6)}</code>`}
+            <img src=${referenceUrl(digest)} alt=${`Picture ${digest.slice(0, 8)}`} loading="lazy" decoding="async" />
             <button type="button" class="round small" aria-label=${`Take picture ${digest.slice(0, 8)} out`}
               onClick=${() => attempt(async () => { await call("taste.profile.change", { profile: board.profile, remove: [digest] }); await load(); })}>×</button>
           </span>`)}

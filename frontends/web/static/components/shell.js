@@ -1,6 +1,6 @@
 // The frame of every view: navigation, the imagine bar, the account, and what lies above all.
 
-import { html, useEffect, useSignal, useSignalEffect } from "../lib/html.js";
+import { html, useEffect, useSignal } from "../lib/html.js";
 import { call, session, signOut } from "../lib/api.js";
 import { connected } from "../lib/events.js";
 import { gpuTime } from "../lib/format.js";
@@ -19,7 +19,7 @@ import { Toasts, attempt } from "./toasts.js";
 /** Keys that work everywhere, for the list of keys. */
 const KEYS = [
   ["/", "Write in the imagine bar; in Create, any letter that is not here"], ["Enter", "Draw, or open a picture"], ["← ↑ → ↓", "Go from picture to picture"],
-  ["v  b", "Vary subtly, strongly"], ["u", "Upscale"], ["z", "Zoom out"], ["e", "Open in the editor"], ["r", "Again, with another seed"],
+  ["v  b", "Vary subtly, strongly"], ["u", "Upscale"], ["z", "Zoom out"], ["g", "Change a region"], ["e", "Open in the editor"], ["r", "Again, with another seed"],
   ["l", "Like"], ["d", "Download"], ["p", "Use the prompt"], ["x", "Cancel"], ["Delete", "Delete"], ["?", "These keys"],
 ];
 
@@ -89,9 +89,6 @@ function Account({ onKeys }) {
   const theme = useSignal(document.documentElement.dataset.theme ?? "system");
   const info = useSignal(/** @type {any} */ (null));
   const look = () => void attempt(async () => { info.value = await call("info"); });
-  useSignalEffect(() => {
-    if (session.value) look();
-  });
   /** @param {string} next */
   const choose = (next) => {
     theme.value = next;
@@ -104,13 +101,16 @@ function Account({ onKeys }) {
       // Without storage it holds until the page is closed.
     }
   };
+  const themes = () => [["system", "As the system has it"], ["light", "Light"], ["dark", "Dark"]].map(([id = "", label = ""]) => ({ id, label, icon: theme.value === id ? "check" : "theme", run: () => choose(id) }));
   const fast = info.value?.fast_ms;
   const left = fast ? Object.values(fast).reduce((/** @type {number} */ sum, each) => sum + Number(each), 0) : null;
   return html`<div class="account">
-    <${Menu} label="Light or dark" icon="theme" class="rail-button" items=${[["system", "As the system has it"], ["light", "Light"], ["dark", "Dark"]].map(([id = "", label = ""]) => ({ id, label, icon: theme.value === id ? "check" : "theme", run: () => choose(id) }))} />
+    <${Menu} label="Light or dark" icon="theme" class="rail-button theme" items=${themes} />
     <${Menu} label="Your account" icon="person" class="rail-button" onOpen=${look} items=${() => [
       { id: "who", label: `${info.value?.name || short(who?.account ?? "")}${info.value?.plan ? `, ${info.value.plan}` : ""}`, icon: "person", run: () => {} },
       ...(left !== null ? [{ id: "left", label: `${gpuTime(left)} of GPU time left`, icon: "gauge", run: () => {} }] : []),
+      null,
+      ...themes(),
       null,
       { id: "keys", label: "Keys", icon: "keys", key: "?", run: onKeys },
       ...(who?.keyless ? [] : [{ id: "out", label: "Sign out", icon: "close", run: () => void attempt(signOut) }]),

@@ -4,7 +4,7 @@ import { html, useRef } from "../lib/html.js";
 import * as wish from "../lib/wish.js";
 import { Icon } from "./icon.js";
 
-const ROLES = [
+export const ROLES = [
   { role: "prompt", label: "Prompt", title: "What is in it is part of the prompt" },
   { role: "style", label: "Style", title: "Draw as this is drawn" },
   { role: "omni", label: "Omni", title: "The model looks at it while it draws (FLUX.1 Kontext, FLUX.2)" },

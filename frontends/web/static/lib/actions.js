@@ -80,7 +80,8 @@ export function makings(job, index) {
           action("pan-down", "Pan down", "down", "pan", { side: "down" }),
           ...(info.images > 1 ? [action("take", "Take alone, free", "picture", "take")] : []),
         ]),
-    { id: "edit", label: "Open in the editor", icon: "edit", key: "e", run: () => go("edit", job.id, index) },
+    { id: "region", label: "Change a region", icon: "brush", key: "g", run: () => go("edit", job.id, index) },
+    { id: "edit", label: "Open in the editor", icon: "edit", key: "e", run: () => go("edit", job.id, index, "move") },
   ];
 }
 
@@ -101,8 +102,9 @@ export function uses(job, index) {
 export function ofJob(job) {
   const info = job.info.peek();
   const draws = info.pictures.length > 0;
+  const own = info.account === session.peek()?.account;
   return [
-    ...(job.ended ? [] : [{ id: "cancel", label: "Cancel", icon: "close", key: "x", run: () => void attempt(() => cancel(job)) }]),
+    ...(job.ended || !own ? [] : [{ id: "cancel", label: "Cancel", icon: "close", key: "x", run: () => void attempt(() => cancel(job)) }]),
     ...(draws ? [{ id: "reroll", label: "Again, with another seed", icon: "again", key: "r", run: () => void make("reroll", job, -1) }] : []),
     ...(info.prompt ? [
       { id: "prompt", label: "Use the prompt", icon: "words", key: "p", run: () => write(info.prompt) },
@@ -110,7 +112,7 @@ export function ofJob(job) {
     ] : []),
     ...(draws ? [{ id: "seed", label: "Use the seed", icon: "keys", run: () => { wish.choose("seed", info.seed); focusBar(); } }] : []),
     ...(draws ? [{ id: "grid", label: "Download all in one", icon: "download", run: () => download(job.id, -1) }] : []),
-    ...(job.ended ? [{ id: "delete", label: "Delete", icon: "trash", danger: true, run: () => void removal(job) }] : []),
+    ...(job.ended && own ? [{ id: "delete", label: "Delete", icon: "trash", danger: true, run: () => void removal(job) }] : []),
   ];
 }
 

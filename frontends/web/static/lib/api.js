@@ -39,7 +39,7 @@ export class ApiError extends Error {
 /**
  * Ask the server. An answer 401 ends the session.
  * @param {string} path below the page's own address
- * @param {RequestInit} options
+ * @param {RequestInit} [options]
  * @returns {Promise<Response>}
  */
 export async function ask(path, options = {}) {
@@ -114,7 +114,7 @@ export async function enter() {
     return;
   }
   try {
-    session.value = await (await ask("api/session")).json();
+    session.value = await (await ask("api/session")).json(); // index.html has asked for it already
   } catch (error) {
     if (!(error instanceof ApiError) || error.status !== 401) throw error;
   }
@@ -128,7 +128,7 @@ export async function signIn(link) {
   const token = link.trim().replace(/^.*#link=/, "");
   const headers = { "content-type": "application/json" };
   await ask("api/session", { method: "POST", headers, body: JSON.stringify({ link: decodeURIComponent(token) }) });
-  session.value = await (await ask("api/session")).json();
+  session.value = await (await ask("api/session?now")).json(); // and not what index.html has asked for before
 }
 
 /** End the session. */
@@ -149,6 +149,9 @@ export function pictureUrl(job, index, { form = "", download = false } = {}) {
   if (download) query.set("download", "1");
   return `api/pictures/${encodeURIComponent(job)}/${index}${query.size ? `?${query}` : ""}`;
 }
+
+/** Return where a picture that the account has brought is shown, small. @param {string} digest */
+export const referenceUrl = (digest) => `api/references/${digest}`;
 
 /**
  * Return where a thumbnail is.

@@ -4,7 +4,7 @@ import { h } from "preact";
 import htm from "htm";
 
 export { Fragment, createContext, render } from "preact";
-export { useEffect, useId, useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
+export { useCallback, useEffect, useId, useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
 export { batch, computed, effect, signal, untracked, useComputed, useSignal, useSignalEffect } from "@preact/signals";
 
 /** Make elements of a template: html`<p class="note">${text}</p>`. Text is only ever text, whatever is in it. */

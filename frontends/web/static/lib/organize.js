@@ -10,13 +10,14 @@ import { learnLikes } from "./likes.js";
 /**
  * Which jobs are wanted; fields as those of `organize.names` in docs/wire.md.
  * @typedef {{
- *   whose?: string, search?: string, kinds?: string[], lanes?: string[], states?: string[], from_ms?: number,
+ *   whose?: string, search?: string, kinds?: string[], lanes?: string[], states?: string[], model?: string, from_ms?: number,
  *   until_ms?: number, liked?: boolean, rated?: boolean, hidden?: boolean | null, private?: boolean | null,
  *   folder?: string, oldest?: boolean
  * }} Query
  */
 
 const FIRST = 2000; // names that are waited for; the others follow
+const REST_MS = 300; // between the first names and the others
 const PAGE = 20_000;
 const NEW = 200; // jobs that may have come since the last look
 const SHOWN = 100; // records that are asked for at a time
@@ -60,6 +61,8 @@ export class Names {
         const page = await call("organize.names", { ...query, after, limit: after ? PAGE : FIRST });
         if (turn !== this.turn) return;
         this.take(page, after === 0);
+        if (after === 0 && page.next) await new Promise((resolve) => setTimeout(resolve, REST_MS)); // for the first pictures
+        if (turn !== this.turn) return;
         after = page.next;
       } while (after);
     } catch (error) {

@@ -3,7 +3,7 @@
 import { ApiError, ask, bring, call, pictureUrl, session, thumbnailUrl } from "./api.js";
 import { batch, computed, effect, signal } from "./html.js";
 import { recipeOf } from "./recipe.js";
-import { submit } from "./store.js";
+import { find, submit } from "./store.js";
 
 /** @typedef {import("./types.js").ParameterInfo} ParameterInfo */
 /** @typedef {import("./types.js").Planned} Planned */
@@ -166,17 +166,29 @@ export async function addFile(file, role = "prompt") {
 /** Say what a picture was drawn of, in its place. @param {Slot} slot */
 export function useRecipe(slot) {
   if (!slot.recipe) return;
-  const { prompt: words, seed, width, height, images } = slot.recipe;
+  sayRecipe(slot.recipe);
+  dropSlot(slot.id);
+}
+
+/** Say what a picture was drawn of. @param {import("./recipe.js").Spec} recipe */
+export const sayRecipe = ({ prompt: words, seed, width, height, images }) =>
   batch(() => {
     prompt.value = words;
     chosen.value = { seed, width, height, images };
-    dropSlot(slot.id);
   });
-}
+
+/** Return what the pictures of a job were drawn of; null: of no words, or it is gone. @param {string} job */
+export const recipeOfJob = (job) =>
+  find(job).then((found) => {
+    const { prompt: words, seed, width, height, images } = found.info.peek();
+    return words ? { prompt: words, seed, width, height, images } : null;
+  }, () => null);
 
 /** Take a picture of a job in. @param {string} job @param {number} index @param {Role} [role] */
-export const addPicture = (job, index, role = "prompt") =>
-  add(`picture ${index + 1} of ${job}`, thumbnailUrl(job, index, 256), role, async () => bring(await (await ask(pictureUrl(job, index))).blob()));
+export async function addPicture(job, index, role = "prompt") {
+  const slot = await add(`picture ${index + 1} of ${job}`, thumbnailUrl(job, index, 256), role, async () => bring(await (await ask(pictureUrl(job, index))).blob()));
+  change(slot, { recipe: await recipeOfJob(job) });
+}
 
 /** @param {number} id @param {Role} role */
 export const setRole = (id, role) => {

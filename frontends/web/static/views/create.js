@@ -14,7 +14,7 @@ const IDEAS = [
 ];
 
 /** Keys of this view and of the page, beside views' own with Shift; every other letter begins a prompt. */
-const USED = new Set("vbuzeldrpxjk/? ");
+const USED = new Set("vbuzegldrpxjk/? ");
 
 export default function Create() {
   const jobs = order.value;

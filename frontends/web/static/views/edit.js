@@ -32,7 +32,7 @@ const files = new Map();
 const opened = new Map();
 
 /** @param {{params: string[]}} properties */
-export default function Edit({ params: [id = "", number = "0"] }) {
+export default function Edit({ params: [id = "", number = "0", tool = ""] }) {
   const job = useSignal(/** @type {Job | null} */ (null));
   const wrong = useSignal("");
   useEffect(() => {
@@ -44,13 +44,13 @@ export default function Edit({ params: [id = "", number = "0"] }) {
     return () => { here = false; };
   }, [id]);
   const file = files.get(id);
-  if (file) return html`<${Open} key=${id} name=${id} source=${{ digest: id }} picture=${file} url=${file.url} own=${file.own} />`;
+  if (file) return html`<${Open} key=${id} name=${id} source=${{ digest: id }} picture=${file} url=${file.url} own=${file.own} first="erase" />`;
   if (!id || wrong.value) return html`<${Choose} problem=${wrong.value} />`;
   const index = Number(number);
   const picture = job.value?.info.value.pictures.find((each) => each.index === index);
   if (!job.value) return html`<p class="muted pad">…</p>`;
   if (!picture) return html`<p class="error pad" role="alert">That job has no picture ${index + 1}.</p>`;
-  return html`<${Open} key=${`${id}/${index}`} name=${`${id}/${index}`} source=${{ job: id, index }} picture=${picture} url=${pictureUrl(id, index)} own=${job.value.info.value.prompt} />`;
+  return html`<${Open} key=${`${id}/${index}`} name=${`${id}/${index}`} source=${{ job: id, index }} picture=${picture} url=${pictureUrl(id, index)} own=${job.value.info.value.prompt} first=${tool === "move" ? "move" : "erase"} />`;
 }
 
 /** Take a file in, to be edited. @param {Blob[]} chosen */
@@ -73,13 +73,13 @@ function Choose({ problem }) {
 }
 
 /**
- * @param {{name: string, source: import("../lib/types.js").Source, picture: {width: number, height: number}, url: string, own: string}} properties
- *   `own`: the prompt that it was drawn of; "": that is not known
+ * @param {{name: string, source: import("../lib/types.js").Source, picture: {width: number, height: number}, url: string, own: string, first: Tool}} properties
+ *   `own`: the prompt that it was drawn of; "": that is not known; `first`: the tool that it begins with
  */
-function Open({ name, source, picture, url, own }) {
+function Open({ name, source, picture, url, own, first }) {
   const editing = opened.get(name) ?? new Editing(picture.width, picture.height);
   opened.set(name, editing);
-  const tool = useSignal(/** @type {Tool} */ ("erase"));
+  const tool = useSignal(first);
   const brush = useSignal(Math.round(Math.min(picture.width, picture.height) / 6));
   const prompt = useSignal(own);
   const wrong = useSignal("");

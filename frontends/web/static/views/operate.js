@@ -11,13 +11,13 @@ import { attempt, tell } from "../components/toasts.js";
 
 const EVERY_MS = 2000;
 const LANES = ["turbo", "fast", "draft", "relax"];
-const TABS = [["now", "Now"], ["jobs", "Jobs"], ["accounts", "Accounts"], ["ledger", "Ledger"]];
+const TABS = [["now", "Now"], ["jobs", "Jobs"], ["accounts", "Accounts"], ["ledger", "Ledger"], ["blocked", "Blocked"]];
 const HOUR_MS = 3_600_000;
 
 /** @param {{params: string[]}} properties */
 export default function Operate({ params }) {
   const tab = params[0] ?? "now";
-  const View = { jobs: Jobs, accounts: Accounts, ledger: Ledger }[tab] ?? Now;
+  const View = { jobs: Jobs, accounts: Accounts, ledger: Ledger, blocked: Blocked }[tab] ?? Now;
   return html`<div class="operate">
     <h1 class="hidden">Operate</h1>
     <nav class="tabs" aria-label="Operate">${TABS.map(([id = "", label]) => html`<a key=${id} href=${href("operate", id)} aria-current=${tab === id ? "page" : null}>${label}</a>`)}</nav>
@@ -61,7 +61,7 @@ function Now() {
   };
   const figures = [
     ["Up", gpuTime(status.up_ms)], ["Accepted", number(status.accepted)], ["Steps", number(status.steps)], ["Jobs in a batch", status.batch_jobs.toFixed(1)],
-    ["Connections", number(status.clients)], ["Stored", fileSize(status.stored_bytes)], ["Free", fileSize(status.free_bytes)],
+    ["Connections", number(status.clients + status.http_clients)], ["Pages that listen", number(status.http_streams)], ["Stored", fileSize(status.stored_bytes)], ["Free", fileSize(status.free_bytes)],
     ...Object.entries(status.ended).map(([state, count]) => [`Ended: ${state}`, number(/** @type {number} */ (count))]),
   ];
   const most = Math.max(1, ...LANES.map((lane) => (status.queued[lane] ?? 0) + (status.running[lane] ?? 0)));
@@ -113,11 +113,13 @@ function Accounts() {
   if (!list) return html`<p class=${wrong.value ? "error" : "muted"} role="status">${wrong.value || "…"}</p>`;
   return html`<div class="scroll">
     <table class="plain-table"><thead><tr><th scope="col">Account</th><th scope="col">Plan</th><th scope="col">Role</th><th scope="col" class="num">Fast time left</th><th scope="col" class="num">Running</th><th scope="col" class="num">Waiting</th><th scope="col" class="num">Stored</th><th scope="col"><span class="hidden">Acts</span></th></tr></thead><tbody>
-      ${list.accounts.map((/** @type {any} */ each) => html`<tr key=${each.account}><th scope="row" title=${each.account}>${each.name || brief(each.account)}${each.blocked ? html` <span class="error">blocked</span>` : ""}</th>
+      ${list.accounts.map((/** @type {any} */ each) => html`<tr key=${each.account}><th scope="row" title=${each.account}>${each.name || brief(each.account)}${each.blocked ? html` <span class="error">blocked</span>` : each.timeout_ms > Date.now() ? html` <span class="error">waits until ${clock(each.timeout_ms)}</span>` : ""}</th>
         <td>${each.plan}</td><td>${each.role}</td><td class="num">${each.fast_ms ? gpuTime(total(each.fast_ms)) : "unlimited"}</td><td class="num">${each.num_running}</td><td class="num">${each.num_queued}</td><td class="num">${fileSize(each.stored_bytes)}</td>
         <td class="num"><${Menu} label=${`Account ${each.name || brief(each.account)}`} items=${() => [
           { id: "change", label: "Change", icon: "edit", run: () => { edited.value = each; } },
           { id: "ledger", label: "Ledger", icon: "recipe", run: () => { location.hash = href("operate", "ledger", each.account); } },
+          { id: "blocked", label: "What was blocked", icon: "eye", run: () => { location.hash = href("operate", "blocked", each.account); } },
+          ...(each.timeout_ms > Date.now() ? [{ id: "lift", label: "End its timeout", icon: "undo", run: () => void attempt(async () => { await call("ops.lift", { account: each.account }); await load(); }) }] : []),
           { id: "block", label: each.blocked ? "Let in again" : "Block", icon: "lock", danger: !each.blocked, run: () => void attempt(async () => { await call("ops.set_account", { account: each.account, blocked: !each.blocked }); await load(); }) },
         ]} /></td></tr>`)}
     </tbody></table>
@@ -169,7 +171,7 @@ function AccountForm({ account, onClose }) {
 /** @param {{account: string}} properties */
 function Ledger({ account }) {
   const after = useSignal([0]);
-  const { found, wrong } = useLive("ops.ledger", { account, after: after.value.at(-1), limit: 100 }, 5000);
+  const { found, wrong } = useLive("ops.ledger", { account, after: after.value.at(-1), limit: 100, newest: true }, 5000);
   const page = found.value;
   if (!page) return html`<p class=${wrong.value ? "error" : "muted"} role="status">${wrong.value || "…"}</p>`;
   return html`<div class="scroll">
@@ -179,8 +181,26 @@ function Ledger({ account }) {
         <td>${entry.kind}${entry.source ? `, ${entry.source}` : ""}</td><td class="num">${entry.amount_ms < 0 ? "−" : ""}${gpuTime(Math.abs(entry.amount_ms))}</td><td>${entry.job}</td></tr>`)}
     </tbody></table>
     <div class="row end">
-      ${after.value.length > 1 && html`<button type="button" onClick=${() => { after.value = after.value.slice(0, -1); }}>Before</button>`}
-      ${page.more && html`<button type="button" onClick=${() => { after.value = [...after.value, page.entries.at(-1).seq]; }}>Next</button>`}
+      ${after.value.length > 1 && html`<button type="button" onClick=${() => { after.value = after.value.slice(0, -1); }}>Newer</button>`}
+      ${page.more && html`<button type="button" onClick=${() => { after.value = [...after.value, page.entries.at(-1).seq]; }}>Older</button>`}
+    </div>
+  </div>`;
+}
+
+/** What policies have not allowed, newest first. @param {{account: string}} properties */
+function Blocked({ account }) {
+  const before = useSignal([0]);
+  const { found, wrong } = useLive("ops.blocks", { account, before: before.value.at(-1), limit: 50 }, 5000);
+  const page = found.value;
+  if (!page) return html`<p class=${wrong.value ? "error" : "muted"} role="status">${wrong.value || "…"}</p>`;
+  return html`<div class="scroll">
+    ${account && html`<p class="row">Account <code title=${account}>${brief(account)}</code> <a href=${href("operate", "blocked")}>all accounts</a></p>`}
+    ${page.blocks.length ? html`<table class="plain-table"><thead><tr><th scope="col">When</th><th scope="col">Account</th><th scope="col">Stage</th><th scope="col">Rule</th><th scope="col">What it was told</th><th scope="col">Job</th></tr></thead><tbody>
+      ${page.blocks.map((/** @type {any} */ each) => html`<tr key=${each.number}><td>${dayName(each.at_ms)}, ${clock(each.at_ms)}</td><td title=${each.account}>${brief(each.account)}</td><td>${each.stage}</td><td>${each.rule}</td><td>${each.message}</td><td>${each.job}</td></tr>`)}
+    </tbody></table>` : html`<p class="muted">No policy has blocked anything.</p>`}
+    <div class="row end">
+      ${before.value.length > 1 && html`<button type="button" onClick=${() => { before.value = before.value.slice(0, -1); }}>Newer</button>`}
+      ${page.next > 0 && html`<button type="button" onClick=${() => { before.value = [...before.value, page.next]; }}>Older</button>`}
     </div>
   </div>`;
 }

@@ -2,18 +2,21 @@
 
 import { html, signal, useEffect, useRef, useSignal } from "../lib/html.js";
 import { Names, change, dayMs, downloadZip, folders, loadFolders } from "../lib/organize.js";
-import { call } from "../lib/api.js";
+import { call, session } from "../lib/api.js";
 import { counted, number } from "../lib/format.js";
 import { dropped, order } from "../lib/store.js";
 import { Gallery, choose, chooseNone, chosen } from "../components/gallery.js";
-import { confirm } from "../components/dialog.js";
+import { askWords, confirm } from "../components/dialog.js";
 import { Icon } from "../components/icon.js";
 import { Menu } from "../components/menu.js";
+import { PresetsDialog } from "../components/presets.js";
 import { attempt, tell } from "../components/toasts.js";
 
 /** @typedef {import("../lib/organize.js").Query} Query */
 
 const WAIT_MS = 250; // after a letter of the search
+const LATER_MS = 1000;
+const NEW = 400;
 const KINDS = ["imagine", "vary", "upscale", "zoom", "pan", "edit", "retexture", "region", "blend", "reroll", "take", "enhance"];
 const LANES = ["turbo", "fast", "draft", "relax"];
 const names = new Names();
@@ -37,16 +40,30 @@ function want(changes) {
   void load();
 }
 
+/** Whether one of the own jobs that have ended is not among the first names. */
+function isNew() {
+  const first = new Set(names.jobs.slice(0, NEW));
+  return order.peek().some((job) => job.info.peek().state === "done" && job.info.peek().pictures.length > 0 && !first.has(job.id));
+}
+
 export default function Organize() {
+  const { count } = names;
   const ended = order.value.filter((job) => job.ended).length;
   useEffect(() => {
+    if (names.count.peek() && !isNew()) return;
     void attempt(() => names.refresh(asked()));
   }, [ended]);
   useEffect(() => {
-    void attempt(loadFolders);
-    return chooseNone;
+    if (count.value) void attempt(loadFolders); // behind the first names
+  }, [count.value > 0]);
+  useEffect(() => {
+    const timer = setTimeout(() => void attempt(loadFolders), LATER_MS); // where there are none
+    return () => {
+      clearTimeout(timer);
+      chooseNone();
+    };
   }, []);
-  const { total, failed, count } = names;
+  const { total, failed } = names;
   const several = chosen.value.size;
   return html`<div class="organize">
     <h1 class="hidden">Organize</h1>
@@ -64,7 +81,7 @@ export default function Organize() {
 
 function Filters() {
   const timer = useRef(0);
-  const { search = "", liked = false, rated = false, hidden, private: secret, oldest = false, from = "", to = "", kinds = [], lanes = [] } = query.value;
+  const { search = "", liked = false, rated = false, hidden, private: secret, oldest = false, from = "", to = "", kinds = [], lanes = [], model = "" } = query.value;
   useEffect(() => () => clearTimeout(timer.current), []);
   /** @param {string} value */
   const typed = (value) => {
@@ -86,6 +103,9 @@ function Filters() {
     <select aria-label="Lane" value=${lanes[0] ?? ""} onChange=${(/** @type {Event} */ event) => { const { value } = /** @type {HTMLSelectElement} */ (event.target); want({ lanes: value ? [value] : [] }); }}>
       <option value="">Every lane</option>${LANES.map((lane) => html`<option key=${lane} value=${lane}>${lane}</option>`)}
     </select>
+    <label class="hidden" for="organize-model">Model</label>
+    <input id="organize-model" type="text" class="organize-model" list="organize-models" placeholder="Every model" value=${model} maxlength="100" onChange=${(/** @type {Event} */ event) => want({ model: /** @type {HTMLInputElement} */ (event.target).value.trim() })} />
+    <datalist id="organize-models">${[...new Set([session.value?.model ?? "", model])].filter(Boolean).map((each) => html`<option key=${each} value=${each}></option>`)}</datalist>
     <input type="date" aria-label="From" value=${from} onChange=${(/** @type {Event} */ event) => want({ from: /** @type {HTMLInputElement} */ (event.target).value })} />
     <input type="date" aria-label="To" value=${to} onChange=${(/** @type {Event} */ event) => want({ to: /** @type {HTMLInputElement} */ (event.target).value })} />
     <button type="button" class="quiet" onClick=${() => want({ oldest: !oldest })}>${oldest ? "Oldest first" : "Newest first"}</button>
@@ -94,6 +114,7 @@ function Filters() {
 
 function Folders() {
   const name = useSignal("");
+  const presets = useSignal(false);
   const { folder = "" } = query.value;
   /** @param {Event} event */
   const added = (event) => {
@@ -113,7 +134,7 @@ function Folders() {
           <${Icon} name="folder" /><span>${each.name}</span><span class="muted">${number(each.jobs)}</span>
         </button>
         <${Menu} label=${`Folder ${each.name}`} items=${() => [
-          { id: "rename", label: "Give it the name written below", icon: "edit", run: () => void rename(each.folder, name.peek(), () => { name.value = ""; }) },
+          { id: "rename", label: "Rename", icon: "edit", run: () => void rename(each) },
           { id: "delete", label: "Delete the folder", icon: "trash", danger: true, run: () => void drop(each) },
         ]} />
       </li>`)}
@@ -122,20 +143,20 @@ function Folders() {
       <input type="text" aria-label="Name of a folder" placeholder="New folder" maxlength="100" value=${name.value} onInput=${(/** @type {Event} */ event) => { name.value = /** @type {HTMLInputElement} */ (event.target).value; }} />
       <button type="submit" class="round" aria-label="Make the folder" disabled=${!name.value.trim()}><${Icon} name="plus" /></button>
     </form>
+    <button type="button" class="quiet" onClick=${() => { presets.value = true; }}><${Icon} name="recipe" /><span>Presets of parameters</span></button>
+    ${presets.value && html`<${PresetsDialog} onClose=${() => { presets.value = false; }} />`}
   </section>`;
 }
 
-/** @param {string} folder @param {string} name @param {() => void} done */
-const rename = (folder, name, done) =>
-  attempt(async () => {
-    if (!name.trim()) {
-      tell("Write the new name below first.");
-      return;
-    }
+/** @param {import("../lib/organize.js").Folder} folder */
+async function rename({ folder, name: before }) {
+  const name = await askWords(`Rename the folder ${before}`, "New name", before, "Rename");
+  if (name === null || name === before) return;
+  await attempt(async () => {
     await call("organize.folder.rename", { folder, name });
-    done();
     await loadFolders();
   });
+}
 
 /** @param {import("../lib/organize.js").Folder} folder */
 async function drop(folder) {

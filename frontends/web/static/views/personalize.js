@@ -6,6 +6,7 @@ import { go, href } from "../lib/router.js";
 import * as taste from "../lib/taste.js";
 import { Grids, History } from "../components/grids.js";
 import { Icon } from "../components/icon.js";
+import { Likes } from "../components/likes.js";
 import { tell, tellError } from "../components/toasts.js";
 import { Moodboards } from "../components/moodboards.js";
 import { Profiles } from "../components/profiles.js";
@@ -13,7 +14,7 @@ import { Profiles } from "../components/profiles.js";
 /** @typedef {import("../lib/taste.js").Choice} Choice */
 
 const SWIPE = 60; // pixels
-const TABS = [["pairs", "Pairs"], ["grids", "Grids"], ["history", "History"], ["profiles", "Profiles"], ["moodboards", "Moodboards"]];
+const TABS = [["pairs", "Pairs"], ["grids", "Grids"], ["likes", "Likes"], ["history", "History"], ["profiles", "Profiles"], ["moodboards", "Moodboards"]];
 
 /** @param {{params: string[]}} properties */
 export default function Personalize({ params }) {
@@ -23,7 +24,7 @@ export default function Personalize({ params }) {
     <nav class="tabs" aria-label="Personalize">
       ${TABS.map(([id = "", label]) => html`<a key=${id} href=${href("personalize", id)} aria-current=${tab === id ? "page" : null}>${label}</a>`)}
     </nav>
-    <${{ grids: Grids, history: History, profiles: Profiles, moodboards: Moodboards }[tab] ?? Pairs} key=${tab} profile=${params[1] ?? ""} />
+    <${{ grids: Grids, likes: Likes, history: History, profiles: Profiles, moodboards: Moodboards }[tab] ?? Pairs} key=${tab} profile=${params[1] ?? ""} />
   </div>`;
 }
 
