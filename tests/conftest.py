@@ -1,7 +1,7 @@
 """What holds for all tests: how many processes run them, and how long an example may take.
 
-The whole suite runs in three processes (pytest-xdist), file by file; a part of it runs in one, as pytest does by itself,
-and so does everything with `-n 0`. A test that is marked `alone` times something that others would make longer:
+The whole suite runs in three processes (pytest-xdist), file by file; a part of it runs in one, as pytest does by
+itself, and so does everything with `-n 0`. A test that is marked `alone` times something that others would make longer:
 meanwhile they wait. Whatever can wait for an event instead does.
 """
 

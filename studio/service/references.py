@@ -208,7 +208,7 @@ class ServiceReferences:
         return data
 
     async def small(self, account: str, digest: str) -> bytes:
-        """Return a small WebP file of a picture that an account may use. Raise SpecError if there is no such picture."""
+        """Return a small WebP file of a picture that an account may use. Raise SpecError if there is none."""
 
         def make() -> bytes:
             buffer, picture = io.BytesIO(), read_picture(data).image
