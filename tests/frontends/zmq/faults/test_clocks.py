@@ -20,8 +20,6 @@ from salon.studio.store.store import Store
 from ...wire.plain_client import PlainClient
 from ..conftest import TINY, Connect, Serve
 
-pytestmark = pytest.mark.alone
-
 DAY_S = 86_400
 FINALS = ("done", "failed", "cancelled", "blocked")
 

@@ -18,8 +18,6 @@ from salon.bench.faulty.process import ServerFailed
 from ...wire.plain_client import PlainClient, Refused, Silent
 from .conftest import Processes, Reach
 
-pytestmark = pytest.mark.alone
-
 SPEC: dict[str, Any] = {"width": 64, "height": 64, "steps": 2, "images": 3}
 LEFT = (0, 50_000)  # bytes that are left on the disk: too few for anything, or for all of it
 

@@ -21,8 +21,6 @@ from salon.frontends.wire.codec import encode
 
 from .conftest import Processes, Reach
 
-pytestmark = pytest.mark.alone
-
 MIB = 1 << 20
 WAIT_MS = 3_000  # a good client's longest wait, with all machines that run these tests in mind
 NOISY: dict[str, Any] = {"width": 128, "height": 128, "steps": 1, "images": 8, "seed": 0}
@@ -64,6 +62,7 @@ def many(work: Any, count: int) -> Iterator[None]:
             thread.join(30)
 
 
+@pytest.mark.alone
 def test_random_messages(process: Processes) -> None:
     """Every whole one is answered exactly once, whatever it says; of the rest, nothing comes to harm."""
     server = process()
@@ -93,6 +92,7 @@ def test_makers_leave_no_kind_out() -> None:
     assert {len(maker.noise()) for _ in range(300)} == {1, 2, 3, 11}
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("what", ["pings", "huge", "submits"])
 def test_a_flood(process: Processes, what: str) -> None:
     server = process()
@@ -122,6 +122,7 @@ def test_a_flood(process: Processes, what: str) -> None:
         assert peer.ask(m.Show(job=jobs[0])).state == "done"
 
 
+@pytest.mark.alone
 def test_a_connection_that_is_cut_for_its_size(process: Processes) -> None:
     server = process()
     (job,) = ready(server, 1)
@@ -138,6 +139,7 @@ def test_a_connection_that_is_cut_for_its_size(process: Processes) -> None:
     check_served(good)
 
 
+@pytest.mark.alone
 def test_a_client_that_never_reads(process: Processes) -> None:
     """It watches with previews, fetches all that it can, asks for lists, and takes nothing of it."""
     server = process()

@@ -22,8 +22,6 @@ from ...wire.plain_client import PlainClient, Refused
 from ..conftest import TINY, Connect, Serve
 from .conftest import Processes, Reach
 
-pytestmark = pytest.mark.alone
-
 ROUNDS = (("server", "worker"), ("worker",), ("server",), ("worker", "worker"), ("worker", "server"))
 LOOSE = ("step", "preview", "started", "queued")  # events that a later start of the server no longer knows
 

@@ -15,8 +15,6 @@ from salon.frontends.wire.codec import encode
 
 from ..conftest import TINY, Connect, Serve
 
-pytestmark = pytest.mark.alone
-
 BOUNDED_MS = 5_000
 SHOW = encode(m.Show(job="x"))
 

@@ -17,8 +17,6 @@ from ...wire.plain_client import PlainClient, Refused, Silent
 from ..conftest import TINY
 from .conftest import Processes, Reach
 
-pytestmark = pytest.mark.alone
-
 SECRET = "a big secret dog"
 PUBLIC = "a small cat"
 

@@ -14,8 +14,6 @@ from salon.bench.faulty.audit import Solo, audit
 from ...wire.plain_client import PlainClient
 from .conftest import Processes, Reach
 
-pytestmark = pytest.mark.alone
-
 LONG: dict[str, Any] = {"width": 64, "height": 64, "steps": 60, "images": 1, "solver": "heun"}
 FINALS = ("done", "failed", "cancelled", "blocked")
 

@@ -15,8 +15,6 @@ import pytest
 
 from ...wire.plain_client import PlainClient
 
-pytestmark = pytest.mark.alone
-
 SPEC: dict[str, Any] = {"width": 16, "height": 16, "steps": 1, "images": 1}
 JOBS = 60  # four lines each, of a hundred bytes
 
