@@ -1,9 +1,9 @@
 """Keep keys and values of texts in the arena, for models that read a text by attention to it alone.
 
 They depend on the text's states, and on the LoRAs that change the layers that make them. So they are computed once,
-when the first generation that reads the text is opened, whoever steps with it; generations that read the same text
-share them. What open generations read goes only when adapters need its pages. Where the arena has no room, a batch
-computes them in its layout, with the same bits.
+when the first generation that reads the text is opened, and not again when others join or leave its batch; generations
+that read the same text share them. What open generations read goes only when adapters need its pages. Where the arena
+has no room, a batch computes them in its layout, with the same bits.
 """
 
 from __future__ import annotations
