@@ -169,8 +169,8 @@ class LoraFile:
         layer = self._layers[name]
         rank = self.shape(name)[2]
         if "down" in layer.keys:
-            (up, down), scale = self._factors(layer, _PLAIN), self._scale(layer, rank)
-            return Factors(down, up if scale == 1 else up * np.float32(scale))
+            (up, down), own = self._factors(layer, _PLAIN), self._scale(layer, rank)
+            return Factors(down, up if own == 1 else up * np.float32(own))
         if "hada_w1_a" in layer.keys:
             (a1, b1), (a2, b2) = self._factors(layer, _HADA_1), self._factors(layer, _HADA_2)
             scale = np.float32(self._scale(layer, b1.shape[0]))
