@@ -73,7 +73,8 @@ def draw(engine: Any, wishes: Sequence[Any], way: Way, found: Found) -> None:
                 for report in engine.step(running):
                     if report.error is not None:
                         raise report.error
-        found.pictures.append(np.concatenate([engine.finish(g) for g in generations]).astype(np.float32) / 255)
+        pixels = np.concatenate([engine.finish(g) for g in generations])
+        found.pictures.append(pixels.astype(np.float32) / np.float32(255))
     finally:
         for generation in generations:
             engine.close(generation)

@@ -332,7 +332,7 @@ def test_large_arrays_have_mappings_of_their_own() -> None:
         assert not got.flags.writeable
         numbers = widen(got, "x")
         assert np.array_equal(numbers, np.broadcast_to(np.arange(*(rows or (0, 3)))[:, None, None], numbers.shape))
-        base = got
+        base: Any = got
         while isinstance(base, np.ndarray):
             base = base.base
         assert isinstance(base.obj if isinstance(base, memoryview) else base, mmap.mmap)
