@@ -24,6 +24,7 @@ RUNS: dict[str, dict[str, Any]] = {
     "ops": {"tied_to": "shapes", "needs": "torch", "rows": 40},
     "batch": {"tied_to": "shapes", "needs": "numpy", "rows": 8},
     "families": {"tied_to": "nothing", "needs": "diffusers", "rows": 20},
+    "bfloat16": {"tied_to": "nothing", "needs": "diffusers", "rows": 2},
     "flux_width": {"tied_to": "nothing", "needs": "diffusers", "rows": 2},
     "identity": {"tied_to": "shapes", "needs": "numpy", "rows": 1},
     "jobs": {"tied_to": "shapes", "needs": "diffusers", "rows": 25},
@@ -75,6 +76,7 @@ def test_runs_on_the_shipped_model(name: str, tmp_path: Path, monkeypatch: pytes
 
 
 MUST_HOLD = {  # goals that do not depend on the machine
+    "bfloat16": ("z_image: error of an evaluation, of diffusers' own", "z_image: picture nearer than diffusers' own"),
     "identity": ("pictures that differ from their solo run", "jobs with other than one final answer"),
     "jobs": ("jobs whose results depend on the others",),
     "triton_resources": ("kernels that spill or take twice the registers",),
