@@ -102,7 +102,7 @@ def measured(bench: Bench, name: str, family: Family, folder: Path) -> None:
     built = family.make()
     built.save_pretrained(folder)
     want, same = theirs(built, family), theirs(built, family, rounded=True)
-    half = theirs(type(built).from_pretrained(folder, torch_dtype=torch.bfloat16), family, rounded=True)
+    half = theirs(type(built).from_pretrained(folder, dtype=torch.bfloat16), family, rounded=True)
     exact = ours(Engine.load(folder, dtype="float32", threads=1), family)
     with nullcontext() if USUAL == "bf16" else patch.object(backends, "create", lambda *args, **options: Bfloat16Ops()):
         engine = Engine.load(folder, dtype="bfloat16", threads=bench.threads)
