@@ -13,6 +13,10 @@ class SalonError(Exception):
     """Base of all errors that a user can cause."""
 
 
+class OutputError(SalonError):
+    """A picture, a graph or a zip cannot be written."""
+
+
 def complaint(what: str, got: Any, allowed: str, remedy: str) -> str:
     """Return `what: got X, allowed Y; do Z`, in one line."""
     return f"{what}: got {got}, allowed {allowed}; {remedy}"

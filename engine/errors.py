@@ -23,7 +23,7 @@
     ├── NumericalError              NaN or infinity where numbers should be
     ├── UnknownBackend              a backend, device, instruction set or dtype that this machine does not have
     ├── DeviceLost                  the device stopped working; the engine is of no use any more
-    └── OutputError                 a picture or a graph cannot be written
+    └── OutputError                 a picture, a graph or a zip cannot be written (`errors.py`)
 
     MemoryError
     └── DeviceFull                  the device has no memory left, amid work of which nothing can be trusted
@@ -36,6 +36,7 @@ from __future__ import annotations
 import os
 from os import PathLike, fspath
 
+from ..errors import OutputError as OutputError
 from ..errors import SalonError as SalonError
 
 
@@ -163,7 +164,3 @@ class DeviceLost(SalonError):
 
 class DeviceFull(MemoryError):
     """A device has no memory left. Generations that took part in the work cannot be trusted; the engine goes on."""
-
-
-class OutputError(SalonError):
-    """A picture or a graph cannot be written."""

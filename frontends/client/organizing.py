@@ -20,7 +20,7 @@ from .older import unsupported
 from .steps import Item, R, Steps, Stream, Work, asked, call, fetch
 
 if TYPE_CHECKING:
-    from ..zips import ZipFileWriter, ZipPieces
+    from ...zips import ZipFileWriter, ZipPieces
 
 AT_ONCE: Final = 50  # jobs whose records a download asks for at a time
 J = TypeVar("J")
@@ -163,7 +163,7 @@ class OrganizeCommands(Flavour, Generic[J]):
             OutputError: the file exists (without `force`), or cannot be written; then nothing is left of it.
         """
         ids = tuple(dict.fromkeys(_ids_of(jobs)))
-        from ..zips import ZipFileWriter, ZipPieces  # with errors of the engine, which clients do without
+        from ...zips import ZipFileWriter, ZipPieces  # not for other requests
 
         target = ZipFileWriter(path, force=force)
         yield Work(target.open)

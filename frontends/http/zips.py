@@ -21,7 +21,7 @@ from ...bounds import ID, MAX_NAMES
 from ...errors import SalonError, complaint
 from ...studio.service.service import Service
 from ...values import shown
-from ..zips import ZipPieces
+from ...zips import ZipPieces
 from ..zmq import views
 from .errors import HttpRefused
 from .gate import ACCOUNT

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from ...bounds import LOCAL
+from ...zips import ZipFileWriter, ZipPieces
+from ..errors import BlobMissing
 from .durable_job import ANSWER_S
 from .organized import Changed, Folder, Marks, NameList, NamesQuery, Preset
 
@@ -13,6 +16,9 @@ if TYPE_CHECKING:
     from .embedded import DurableStudio
     from .job_record import JobRecord
     from .organizing import OrganizeService
+
+
+AT_ONCE: Final = 50  # jobs whose records a download asks for at a time
 
 
 class DurableOrganize:
@@ -47,6 +53,52 @@ class DurableOrganize:
     def change(self, act: str, jobs: Sequence[str], folder: str = "", *, timeout_s: float = ANSWER_S) -> Changed:
         """Publish, hide, delete many jobs, or put them into a folder; see `OrganizeService.change`."""
         return self._studio._ask(self._organize.change(LOCAL, act, jobs, folder), timeout_s)
+
+    def download(
+        self, path: str | os.PathLike[str], jobs: Sequence[str], *, force: bool = False, timeout_s: float = ANSWER_S
+    ) -> dict[str, int]:
+        """Write the pictures of jobs into a zip file, which appears when it is whole. It has one picture in memory at a
+        time. Its last file, `manifest.jsonl`, lists them all, and says which are gone.
+
+        Args:
+            path: of the file.
+            jobs: their ids, in whose order the pictures stand; the grids are left out.
+            force: whether a file of that name is replaced.
+            timeout_s: the longest wait for each answer, in seconds.
+
+        Returns:
+            Numbers: "pictures" in it, "missing" (jobs or pictures that are not there any more) and "bytes".
+
+        Raises:
+            OutputError: the file exists (without `force`), or cannot be written; then nothing is left of it.
+        """
+        target, pieces = ZipFileWriter(path, force=force), ZipPieces()
+        ids = list(dict.fromkeys(jobs))
+        target.open()
+        try:
+            for start in range(0, len(ids), AT_ONCE):
+                part = ids[start : start + AT_ONCE]
+                found = {record.job: record for record in self.show(part, timeout_s=timeout_s)}
+                for job in part:
+                    self._pack(job, found.get(job), pieces, target)
+            target.write(pieces.end())
+            target.publish()
+        finally:
+            target.discard()
+        return {"pictures": pieces.pictures, "missing": pieces.missing, "bytes": target.size}
+
+    def _pack(self, job: str, record: JobRecord | None, pieces: ZipPieces, target: ZipFileWriter) -> None:
+        shown = [one for one in record.pictures if one.index >= 0] if record is not None else []
+        if record is None or not shown:
+            pieces.leave_out(job, "it was deleted" if record is None else f"it is {record.state}")
+            return
+        for picture in shown:
+            try:
+                data = self._studio._context.blobs.get(picture.digest)
+            except BlobMissing as error:  # it was deleted meanwhile
+                pieces.leave_out(job, str(error), picture.index)
+            else:
+                target.write(pieces.add(record, picture, data))
 
     def folders(self, *, timeout_s: float = ANSWER_S) -> tuple[Folder, ...]:
         """Return the folders, by name."""

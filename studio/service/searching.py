@@ -8,7 +8,7 @@ from typing import Final
 
 from ...bounds import MAX_SEARCHED
 from ...engine.spec import GenerationSpec
-from ...engine.styles.names import taste_of
+from ...engine.styles.names import number_of, taste_of
 from ...errors import complaint
 from ..store.rows import JobRow
 from .errors import WrongValue
@@ -31,9 +31,10 @@ def searched(text: str) -> tuple[str, ...]:
 
 def words_of(row: JobRow, spec: GenerationSpec | None) -> str:
     """Return the words of a job as the store keeps them, with a space before each: those of its prompt, its seed, its
-    id, and the taste codes that it was drawn with. `spec`: None where it cannot be read any more."""
+    id, and the codes that it was drawn with, of taste and of styles by number. `spec`: None where it cannot be read."""
     texts = [row.prompt, row.job]
     if spec is not None:
         texts += [spec.prompt, *(term.text for term in spec.terms), str(spec.seed)]
         texts += [code for use in spec.adapters if (code := taste_of(use.adapter)) is not None]
+        texts += [str(number) for use in spec.adapters if (number := number_of(use.adapter)) is not None]
     return "".join(f" {word}" for word in words_in("\n".join(texts)))

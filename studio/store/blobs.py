@@ -43,10 +43,14 @@ class Blobs(Protocol):
     cannot be reached.
     """
 
-    def put(self, data: bytes) -> str:
+    def put(self, data: bytes, digest: str | None = None) -> str:
         """Keep a picture durably, and return its digest.
 
         A sound picture that exists already is not written again, but counts as put now; a damaged one is mended.
+
+        Args:
+            data: its bytes.
+            digest: that it is kept by; None: its own.
 
         Raises:
             StoreFull: there is no space. Nothing is left behind.
@@ -135,8 +139,8 @@ class MemoryBlobs:
         self._lock = threading.Lock()
         self._kept: dict[str, tuple[bytes, float]] = {}
 
-    def put(self, data: bytes) -> str:
-        digest = digest_of(data)
+    def put(self, data: bytes, digest: str | None = None) -> str:
+        digest = digest_of(data) if digest is None else digest
         with self._lock:
             self._kept[digest] = bytes(data), self._clock()
         return digest

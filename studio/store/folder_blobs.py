@@ -82,8 +82,8 @@ class FolderBlobs:
                 leftover.unlink()
             flush_folder(folder)
 
-    def put(self, data: bytes) -> str:
-        digest = digest_of(data)
+    def put(self, data: bytes, digest: str | None = None) -> str:
+        digest = digest_of(data) if digest is None else digest
         path = self._path(digest)
         with self._faults(path):
             with self._lock:

@@ -183,9 +183,14 @@ class Reads:
         rows = self._ask(lambda connection: connection.execute(query).mappings().all())
         return tuple(AccountRow(**row) for row in rows)
 
-    def entries(self, account: str | None, after: int = 0, limit: int = 100) -> tuple[LedgerEntry, ...]:
-        """Return a page of ledger entries by number, from behind `after`, of an account or (None) of all."""
-        query = sa.select(ENTRIES).where(ENTRIES.c.seq > after).order_by(ENTRIES.c.seq).limit(limit)
+    def entries(
+        self, account: str | None, after: int = 0, limit: int = 100, *, newest: bool = False
+    ) -> tuple[LedgerEntry, ...]:
+        """Return a page of ledger entries of an account or (None) of all: by number, from behind `after`; or with
+        `newest` back from before `after`, and from the end where it is 0."""
+        query = sa.select(ENTRIES).order_by(ENTRIES.c.seq.desc() if newest else ENTRIES.c.seq).limit(limit)
+        if after or not newest:
+            query = query.where(ENTRIES.c.seq < after if newest else ENTRIES.c.seq > after)
         if account is not None:
             query = query.where(ENTRIES.c.account == account)
         rows = self._ask(lambda connection: connection.execute(query).all())

@@ -46,6 +46,11 @@ def made_of(table: Table) -> sa.Table:
     return sa.Table(table.name, sa.MetaData(), *columns, sa.PrimaryKeyConstraint(*table.key), *indices)
 
 
+def of_jobs() -> tuple[sa.Table, ...]:
+    """Return the tables whose rows go with their jobs."""
+    return tuple(made_of(table) for domain in domains().values() for table in domain.TABLES if table.of_job)
+
+
 def taken() -> frozenset[str]:
     """Return the names of all tables that belong to the store."""
     return frozenset(METADATA.tables) | {table.name for domain in domains().values() for table in domain.TABLES}

@@ -13,7 +13,7 @@ from ...errors import complaint
 from ...scheduler.entries import LedgerEntry
 from ..errors import StoreRefused
 from .domains import Table
-from .registered import table_of
+from .registered import of_jobs, table_of
 from .rows import FINAL, PictureRow
 from .sql import postgresql, sa, sqlite
 from .tables import ACCOUNTS, ENTRIES, JOBS, LISTED, META, PICTURES, USAGE
@@ -136,6 +136,8 @@ class Transaction:
             self._connection.execute(sa.update(JOBS).where(JOBS.c.job == sa.bindparam("_job")), {"_job": job, **_GONE})
             self._connection.execute(sa.delete(LISTED).where(LISTED.c.job == job))
             self._put_pictures(job, account, ())
+            for columns in of_jobs():
+                self._connection.execute(sa.delete(columns).where(columns.c.job == job))
 
     def _head(self, job: str) -> tuple[str, str, bool]:
         columns = JOBS.c.account, JOBS.c.state, JOBS.c.deleted

@@ -31,12 +31,15 @@ class Table:
         row: a msgspec Struct; its fields are the columns, of str, int, bool, float or bytes, each perhaps None.
         key: the columns by which a row is found, and in whose order rows are listed.
         indices: further columns by which rows are looked for.
+        of_job: whether rows go with the job that their column `job` names, when that is deleted; by it there has to be
+            an index, or a key that begins with it.
     """
 
     name: str
     row: type[msgspec.Struct]
     key: tuple[str, ...]
     indices: tuple[tuple[str, ...], ...] = ()
+    of_job: bool = False
 
 
 class Domain(Protocol):

@@ -9,7 +9,7 @@ import msgspec
 
 from . import Table
 
-VERSION = 1
+VERSION = 2
 
 
 class HiddenRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,7 +36,7 @@ class FolderRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class InFolderRow(msgspec.Struct, frozen=True, kw_only=True):
-    """A job in a folder. The job may be another account's, and may be gone or private by now."""
+    """A job in a folder. The job may be another account's, and may be private by now."""
 
     account: str
     folder: str
@@ -61,9 +61,19 @@ class PresetRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 TABLES = (
-    Table("hidden", HiddenRow, ("account", "job")),
+    Table("hidden", HiddenRow, ("account", "job"), (("job",),), of_job=True),
     Table("folder", FolderRow, ("account", "folder")),
-    Table("in_folder", InFolderRow, ("account", "folder", "job")),
+    Table("in_folder", InFolderRow, ("account", "folder", "job"), (("job",),), of_job=True),
     Table("preset", PresetRow, ("account", "name")),
 )
-STEPS: Mapping[int, Callable[[Any], None]] = {}
+
+
+def _to_2(connection: Any) -> None:
+    """Find rows by their job, and remove those of jobs that are deleted, which stayed before."""
+    gone = "deleted" if connection.dialect.name == "postgresql" else "deleted = 1"
+    for table in ("hidden", "in_folder"):
+        connection.exec_driver_sql(f"DELETE FROM {table} WHERE job IN (SELECT job FROM jobs WHERE {gone})")
+        connection.exec_driver_sql(f"CREATE INDEX {table}_by_job ON {table} (job)")
+
+
+STEPS: Mapping[int, Callable[[Any], None]] = {2: _to_2}

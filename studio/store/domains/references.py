@@ -20,8 +20,8 @@ class ReferenceRow(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         account: the account that brought it; another account that knows the digest brings the picture itself.
-        digest: SHA-256 (hex) of the file.
-        size: bytes of the file.
+        digest: SHA-256 (hex) of the file, as it came.
+        size: bytes of the file, as it is kept: without what it said besides its pixels.
         added_ms: when it was brought (UTC ms).
         used_ms: when a request last referred to it (UTC ms; it may lag by a day).
     """

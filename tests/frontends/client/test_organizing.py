@@ -45,11 +45,12 @@ def names(client: Any, search: str = "", **wanted: Any) -> list[str]:
 
 
 def test_find(client: Any) -> None:
-    apple = draw(client, "A red apple", seed=4711)
+    apple = draw(client, "A red apple", seed=4711, style_references=[8093])
     whale = draw(client, "Großer Wal", private=True, images=1)
     more = client.organize
     assert names(client) == [whale, apple]
     assert names(client, "APPLE re") == names(client, "4711") == names(client, apple, private=False) == [apple]
+    assert names(client, "8093") == [apple], "a style's number"
     assert names(client, "grosser") == [whale], "as people write it"
     assert names(client, kinds=["imagine"], states=["done"], lanes=["fast"], oldest=True) == [apple, whale]
     assert names(client, states=["running"]) == names(client, until_ms=1) == names(client, model="other") == []
@@ -239,7 +240,7 @@ def test_an_older_server(connect: Connect, server: FakeServer, monkeypatch: pyte
 
 
 def test_a_zip_is_read_as_it_comes() -> None:
-    from salon.frontends.zips import ZipPieces
+    from salon.zips import ZipPieces
 
     pieces, job = ZipPieces(), m.JobInfo(job="j", prompt="x" * 99, made_ms=-5)
     parts = [pieces.add(job, m.Picture(index=i, digest="", size=3, width=1, height=1), b"abc") for i in (0, 1)]

@@ -14,9 +14,10 @@ import sqlalchemy as sa
 from salon.scheduler.ledger import Ledger
 from salon.studio.errors import StoreMismatch
 from salon.studio.store import migrations
+from salon.studio.store.domains.organize import HiddenRow, InFolderRow
 from salon.studio.store.store import FILE, Store
 from salon.studio.store.tables import VERSION
-from salon.studio.store.writes import AddJob, DeleteJob
+from salon.studio.store.writes import AddJob, DeleteJob, EndJob, Put
 
 from .conftest import Place, job_row
 
@@ -88,6 +89,24 @@ def test_from_the_first_schema(place: Place, cluster_or_none: str | None, tmp_pa
         assert migrated == schema(new.open())
     finally:
         new.close()
+
+
+def test_what_was_thought_of_deleted_jobs_goes(place: Place) -> None:
+    store = place.open()
+    for job in ("gone", "there"):
+        store.write([AddJob(job_row(job)), EndJob(job, {"state": "done"})])
+    store.write([DeleteJob("gone")])
+    for job in ("gone", "there"):  # as the first version left them
+        store.write([Put(HiddenRow(account="a", job=job))])
+        store.write([Put(InFolderRow(account="a", folder="f", job=job, added_ms=1))])
+    new = schema(store)
+    store.close()
+    before = [f"DROP INDEX {table}_by_job" for table in ("hidden", "in_folder")]
+    run(place, [*before, "UPDATE meta SET value = '1' WHERE key = 'schema_version.organize'"])
+    store = place.open()
+    assert [row.job for row in store.rows(HiddenRow)] == [row.job for row in store.rows(InFolderRow)] == ["there"]
+    assert schema(store) == new
+    store.close()
 
 
 @pytest.fixture

@@ -26,6 +26,17 @@ def names(store: Store, **wanted: Any) -> list[str]:
     return list(store.names(Wanted(**({"account": "a"} | wanted))).jobs)
 
 
+def test_what_is_thought_of_a_job_goes_with_it(store: Store) -> None:
+    """Of everybody, also where an older version left it."""
+    for job in ("one", "two"):
+        add(store, job)
+        for account in ("a", "b"):
+            store.write([Put(HiddenRow(account=account, job=job))])
+            store.write([Put(InFolderRow(account=account, folder="f", job=job, added_ms=1))])
+    store.write([DeleteJob("one")])
+    assert [row.job for row in store.rows(HiddenRow)] == [row.job for row in store.rows(InFolderRow)] == ["two", "two"]
+
+
 def test_what_is_wanted(store: Store) -> None:
     add(store, "one", " a red apple 7", made_ms=1000)
     add(store, "two", " a red whale 8", made_ms=2000, lane="relax", kind="vary", private=True)

@@ -16,17 +16,40 @@ import zipfile
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Any, BinaryIO, Final, cast
+from typing import IO, Any, BinaryIO, Final, Protocol, cast
 
-from ..engine.errors import OutputError
-from ..system import appear, calling, explain, flush_file, flush_folder
-from .wire.messages import JobInfo, Picture
+from .errors import OutputError
+from .system import appear, calling, explain, flush_file, flush_folder
 
 MANIFEST: Final = "manifest.jsonl"
 ENDS: Final = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp"}
 WORDS: Final = 40  # characters of a prompt in a file's name
 EARLIEST_MS: Final = 315_532_800_000  # 1980, before which zips know no time
 LATEST_MS: Final = 4_354_819_198_000  # 2107, after which neither
+
+
+class PictureFacts(Protocol):
+    """What has to be known of a picture; the records of studio and wire have it, and more."""
+
+    @property
+    def index(self) -> int: ...
+    @property
+    def digest(self) -> str: ...
+    @property
+    def media_type(self) -> str: ...
+
+
+class JobFacts(Protocol):
+    """What has to be known of a job; as `PictureFacts`."""
+
+    @property
+    def job(self) -> str: ...
+    @property
+    def prompt(self) -> str: ...
+    @property
+    def seed(self) -> int: ...
+    @property
+    def made_ms(self) -> int: ...
 
 
 class ZipPieces:
@@ -43,7 +66,7 @@ class ZipPieces:
         self._zip = zipfile.ZipFile(cast("IO[bytes]", self._out), "w", zipfile.ZIP_STORED, allowZip64=True)
         self._lines: list[str] = []
 
-    def add(self, job: JobInfo, picture: Picture, data: bytes) -> bytes:
+    def add(self, job: JobFacts, picture: PictureFacts, data: bytes) -> bytes:
         """Add a picture's file. Return the zip's next bytes."""
         name = name_of(job, picture)
         self.pictures += 1
@@ -73,7 +96,7 @@ class ZipPieces:
         self._zip.writestr(entry, data)
 
 
-def name_of(job: JobInfo, picture: Picture) -> str:
+def name_of(job: JobFacts, picture: PictureFacts) -> str:
     """Return the name of a picture's file in a zip: DAY/WORDS-JOB-NUMBER.png. Days are of UTC."""
     day = datetime.fromtimestamp(min(max(job.made_ms, 0), LATEST_MS) / 1000, UTC).date()
     words = "-".join(re.findall(r"\w+", unicodedata.normalize("NFKC", job.prompt).lower()))[:WORDS].strip("-")
