@@ -114,12 +114,12 @@ def parse(argv: Sequence[str], version: str) -> argparse.Namespace:
     if options.command in PROMPTED:
         options.prompt = " ".join(options.prompt)
         options.prompts = read_prompt(options.prompt, options=flags_parameters.said(options))
-    if options.command in MAKING:
+    if options.command in (*MAKING, "again"):
         if options.detach and options.output is not None:
             raise UsageError("-o: got it with --detach, allowed without; fetch them later: salon show JOB -o PATH")
         if options.detach and options.preview is not None:
             raise UsageError("--preview: got it with --detach, allowed without; drop one")
-    if options.command in (*MAKING, "reproduce", "show") and options.force and options.output is None:
+    if options.command in (*MAKING, "again", "reproduce", "show") and options.force and options.output is None:
         raise UsageError("--force: got it without -o, allowed with -o; default names never overwrite anything")
     if options.command == "serve":
         flags_serve.check(options)

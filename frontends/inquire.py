@@ -23,6 +23,7 @@ from .remaking import remade_here, want_files
 
 if TYPE_CHECKING:
     from ..engine.inquiries import Text
+    from .client.client import RemoteJob
     from .wire.messages import JobText
 
 
@@ -90,20 +91,27 @@ def _there(options: argparse.Namespace, digests: Mapping[str, str], started: flo
         accepted = time.perf_counter()
         if options.detach:
             return remote.detached([job.info], json=options.json)
-        contact.meanwhile = f"job {job.id} goes on there; Ctrl-C leaves it, salon show {job.id} --follow shows it"
-        try:
-            if not options.quiet:
-                remote.say(f"{options.command}, job {job.id}, lane {job.info.lane}")
-            remote.follow(job, options)
-            info = job.refresh()
-        except (KeyboardInterrupt, SystemExit) as stop:
-            if contact.silent:
-                remote.leave(stop, f"interrupted; job {job.id} goes on; later: salon show {job.id}")
-            remote.cancel([job], stop)
-        except SalonError as error:
-            if exits.code_of(error) == exits.UNREACHABLE:
-                remote.say(f"salon: note: job {job.id} goes on; later: salon show {job.id}")
-            raise
+        return finish(job, options, contact, (started, accepted))
+
+
+def finish(job: RemoteJob, options: argparse.Namespace, contact: Contact, times: tuple[float, float]) -> int:
+    """Follow a job that makes texts, and print them. Return the exit code. `times`: of the command's start and of
+    acceptance."""
+    started, accepted = times
+    contact.meanwhile = f"job {job.id} goes on there; Ctrl-C leaves it, salon show {job.id} --follow shows it"
+    try:
+        if not options.quiet:
+            remote.say(f"{job.info.kind}, job {job.id}, lane {job.info.lane}")
+        remote.follow(job, options)
+        info = job.refresh()
+    except (KeyboardInterrupt, SystemExit) as stop:
+        if contact.silent:
+            remote.leave(stop, f"interrupted; job {job.id} goes on; later: salon show {job.id}")
+        remote.cancel([job], stop)
+    except SalonError as error:
+        if exits.code_of(error) == exits.UNREACHABLE:
+            remote.say(f"salon: note: job {job.id} goes on; later: salon show {job.id}")
+        raise
     if info.state != "done":
         assert info.state in FINAL, "followed to its end"
         remote.say(f"salon: error: job {info.job} {info.state}: {info.reason or info.failure or 'no reason given'}")

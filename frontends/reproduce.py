@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from .. import __version__
 from ..bounds import WHOLE_INTERVAL
 from ..errors import complaint
-from .commands import again, exits, words
+from .commands import exits, reproducing, words
 from .commands.connection import server_of
 from .commands.flags_make import parts_of
 from .commands.flags_parameters import read_lora
@@ -67,7 +67,7 @@ def reproduce(options: argparse.Namespace) -> int:
         target = Destination.of(options.output, f"{slug(spec.prompt)}-{spec.seed}", 1, force=options.force)
         target.check(1)
     if server_of(options) is not None:
-        return again.reproduce(options, data, found, target)
+        return reproducing.reproduce(options, data, found, target)
     loras = {read_lora(path): path for path in options.lora}
     files = [read_file(path, "--reference") for path in options.reference]
     for path, file in zip(options.reference, files, strict=True):

@@ -105,6 +105,7 @@ class LoraFile:
         path: the file.
         layers: names of the layers that it changes, as the file writes them.
         text: names of layers of text encoders that it changes too.
+        metadata: what the file says of itself, texts by name: title, tags, settings of its training.
 
     Raises:
         CheckpointError: the file cannot be read, is pickled, cut off or malformed, or has an array that is no part of a
@@ -114,7 +115,8 @@ class LoraFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._file = SafetensorsFile(path)
-        self._settings = self._metadata()
+        self.metadata: dict[str, str] = dict(self._file.metadata)
+        self._settings = self._settings_in()
         found: dict[str, _Layer] = {}
         for key in self._file.tensors:
             name, part = self._part_of(key)
@@ -306,9 +308,9 @@ class LoraFile:
             return float(alpha) / (rank**0.5 if settings.get("use_rslora") else rank)
         return 1.0
 
-    def _metadata(self) -> dict[str, dict[str, Any]]:
+    def _settings_in(self) -> dict[str, dict[str, Any]]:
         """Return PEFT's settings that diffusers writes into a file, by the component that they are for."""
-        text = self._file.metadata.get("lora_adapter_metadata")
+        text = self.metadata.get("lora_adapter_metadata")
         if text is None:
             return {}
         try:

@@ -215,12 +215,18 @@ class OpsCommands(Flavour):
         return (yield from call(self._core, request, m.AccountInfo, self._timeout_s))
 
     @operation
-    def ledger(self, account: str = "", after: int = 0, limit: int = 100) -> Steps[m.LedgerPage]:
+    def ledger(
+        self, account: str = "", after: int = 0, limit: int = 100, *, newest: bool = False
+    ) -> Steps[m.LedgerPage]:
         """Return a page of the ledger of an account, or of all.
 
-        `after` is `seq` of the last entry of the page before.
+        Args:
+            after: `seq` of the last entry of the page before; 0: the first page.
+            newest: whether the newest entries come first.
         """
-        request = m.OpsLedger(account=account, after=after, limit=limit)
+        if newest and "operate" not in (yield from self._welcome()).features:
+            raise unsupported("newest")
+        request = m.OpsLedger(account=account, after=after, limit=limit, newest=newest)
         return (yield from call(self._core, request, m.LedgerPage, self._timeout_s))
 
     @operation
@@ -247,6 +253,17 @@ class OpsCommands(Flavour):
             raise unsupported("policies")
         request = m.OpsBlocks(account=account, before=before, limit=limit)
         return (yield from call(self._core, request, m.BlockList, self._timeout_s))
+
+    @operation
+    def lift(self, account: str) -> Steps[bool]:
+        """End the timeout of an account that policies have blocked too often. Return whether it had to wait.
+
+        Raises:
+            Unsupported: the server cannot do that.
+        """
+        if "operate" not in (yield from self._welcome()).features:
+            raise unsupported("lifting a timeout")
+        return (yield from self._done(m.OpsLift(account=account)))
 
     def _done(self, request: m.Record) -> Steps[bool]:
         return (yield from call(self._core, request, m.Done, self._timeout_s)).changed

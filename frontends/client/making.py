@@ -126,6 +126,30 @@ class MakingCommands(Flavour, Generic[J]):
         return jobs[0]
 
     @operation
+    def again(
+        self, /, job: str, *, seed: int | None = None, previews: int | None = None, key: str | None = None
+    ) -> Steps[J]:
+        """Ask for a job of one's own once more, of any kind and in any state, as a new job. Returns as `imagine`.
+
+        It has the words, parameters, styles, pictures, lane and privacy of the one of before.
+
+        Args:
+            job: its id.
+            seed: None: the same, where that job ended without pictures, else a random one. Jobs that take one picture,
+                answer with texts or reproduce have no other seed.
+            previews: as of `imagine`; None: as before.
+            key: as of `imagine`.
+        """
+        return (yield from self._again(job, seed, previews, key))
+
+    def _again(self, job: str, seed: int | None, previews: int | None, key: str | None) -> Steps[J]:
+        key = new_key() if key is None else key
+        request = asked(m.Again(key=key, job=job, seed=seed, preview_every=previews), preview_every="previews")
+        if "again" not in (yield from self._welcome()).features:
+            raise unsupported("again")
+        return self._job((yield from call(self._core, request, m.Accepted, self._timeout_s)).job)
+
+    @operation
     def plan(
         self,
         /,

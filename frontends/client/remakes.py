@@ -42,6 +42,11 @@ class JobRemakes(OnServer[J]):
     """What can be made of a job as a whole."""
 
     @operation
+    def again(self, *, seed: int | None = None, previews: int | None = None, key: str | None = None) -> Steps[J]:
+        """Ask for this job once more, whatever its kind, as a new job; see `client.again`."""
+        return (yield from self._commands._again(self.source.job, seed, previews, key))
+
+    @operation
     def reroll(self, /, prompt: str = "", **options: Any) -> Steps[J]:
         """Ask for the same once more, with another seed."""
         return (yield from self._make("reroll", prompt, options))

@@ -39,6 +39,7 @@ def account_pairs(account: AccountInfo) -> list[tuple[str, str]]:
         ("name", account.name),
         ("role", account.role + (", blocked" if account.blocked else "")),
         ("plan", account.plan),
+        ("timeout", f"until {words.moment(account.timeout_ms)}, blocked too often" if account.timeout_ms else ""),
         ("renewal", words.moment(account.renewal_ms)),
         ("fast time", fast_time(account)),
         ("held", spoken(account.held_ms) + " by jobs that have not ended" if account.held_ms else ""),

@@ -1,4 +1,4 @@
-"""`salon ops accounts`, `grant`, `ledger` and `blocks`: accounts, their GPU time, and what was blocked."""
+"""`salon ops accounts`, `grant`, `ledger`, `blocks` and `lift`: accounts, their GPU time, and what was blocked."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def ledger(options: argparse.Namespace) -> int:
     after = options.after
     with connected(options) as client:
         while True:
-            page = client.ops.ledger(options.account or "", after=after, limit=options.limit)
+            page = client.ops.ledger(options.account or "", after=after, limit=options.limit, newest=options.newest)
             found += page.entries
             if not options.all_pages or not page.more or not page.entries:
                 break
@@ -134,6 +134,17 @@ def blocks(options: argparse.Namespace) -> int:
         return exits.DONE
     print_table(BLOCK_COLUMNS, map(_block_row, found), "nothing was blocked")
     _more(bool(page.next))
+    return exits.DONE
+
+
+def lift(options: argparse.Namespace) -> int:
+    """End the timeout of an account."""
+    with connected(options) as client:
+        changed = client.ops.lift(options.account)
+    if options.json:
+        print_json({"lifted": changed})
+    else:
+        print("lifted" if changed else "it had none")
     return exits.DONE
 
 

@@ -1,14 +1,14 @@
-"""Flags of the commands that look after one's own jobs: `jobs`, `show`, `cancel`, `delete`, `info`, `keys`."""
+"""Flags of the commands that look after one's own jobs: `jobs`, `show`, `again`, `cancel`, `delete`, `info`, `keys`."""
 
 from __future__ import annotations
 
 from typing import Any, Final
 
-from ...bounds import FINAL, MAX_PAGE
+from ...bounds import FINAL, MAX_PAGE, MAX_SEED
 from . import flags_parameters
 from .flags_make import output_flag
 from .flags_taste import graphics_flag
-from .parsing import ListOfNames, account_id, job_id, json_flag, server_flags, whole
+from .parsing import FILE, ListOfNames, PathName, account_id, job_id, json_flag, server_flags, whole
 
 STATES: Final = ("queued", "running", "paused", *FINAL)
 
@@ -44,6 +44,24 @@ def add(commands: Any) -> None:
     graphics_flag(show)
     json_flag(show, "print one JSON object (with --follow: a line for each event, then the job)")
     server_flags(show)
+
+    again = commands.add_parser(
+        "again",
+        help="make a job once more",
+        description="Make a job of one's own once more on the server, of any kind, as a new job: its words, "
+        "parameters, styles and pictures. One that ended without pictures has the same seed then, others a new one.",
+    )
+    again.add_argument("job", type=job_id(), metavar="JOB", help="its id")
+    seed = whole("--seed", 0, MAX_SEED, "leave it out for a random one")
+    again.add_argument("--seed", type=seed, metavar="N", help="by this seed")
+    output_flag(again, "a folder, or a name ending in .png, .jpg or .webp (outputs/WORDS-SEED.png)")
+    again.add_argument("--force", action="store_true", help="overwrite the file that -o names")
+    preview = PathName("--preview", FILE)
+    again.add_argument("--preview", type=preview, metavar="FILE", help="keep the unfinished grid there, as JPEG")
+    again.add_argument("--detach", action="store_true", help="print the job's id and do not wait")
+    again.add_argument("--quiet", action="store_true", help="print errors, and texts, only")
+    json_flag(again, "print one JSON object with files or texts, recipe and times")
+    server_flags(again)
 
     cancel = commands.add_parser(
         "cancel", help="end jobs", description="End jobs, queued or running. Pictures that are done stay."

@@ -51,11 +51,15 @@ def add(commands: Any) -> None:
     ledger.add_argument("account", type=account_id("ACCOUNT"), nargs="?", metavar="ACCOUNT", help="(all)")
     after = whole("--after", 0, 10**18 - 1, "give the number of the last entry that you have")
     ledger.add_argument("--after", type=after, default=0, metavar="N", help="entries after number N (0)")
+    ledger.add_argument("--newest", action="store_true", help="newest first; --after N is before it, then")
     page_flags(ledger, 100)
     text = "Show what the server's policies have blocked, the latest first."
     blocks = command("blocks", "what policies have blocked", text, "print one JSON array")
     blocks.add_argument("account", type=account_id("ACCOUNT"), nargs="?", metavar="ACCOUNT", help="(all)")
     page_flags(blocks, 50)
+    text = "End the timeout of an account that policies have blocked too often. Its blocks of before count no more."
+    lift = command("lift", "end an account's timeout", text)
+    lift.add_argument("account", type=account_id("ACCOUNT"), metavar="ACCOUNT", help="its id")
 
 
 def _accounts(below: Any) -> None:

@@ -78,7 +78,7 @@ def imagine(
         seeds = [int(request.fields.get("seed", RANDOM_SEEDS - 1)) for request in requests]
         destinations_of(options, requests, seeds)
     if options.preview is not None:
-        _check_preview(Path(options.preview))
+        check_preview(options.preview)
     contact = Contact(server_of(options) or "", quiet=options.quiet)
     with connected(options, contact=contact) as client:
         for path in digests:
@@ -96,7 +96,7 @@ def imagine(
         told: list[dict[str, Any]] = []
         code = exits.DONE
         for i, job in enumerate(jobs):
-            code = max(code, _one(job, jobs[i:], options, contact, (started, accepted), told))
+            code = max(code, finish(job, jobs[i:], options, contact, (started, accepted), told))
     if options.json:
         print_json(told[0] if len(jobs) == 1 else {"jobs": told})
     elif not options.quiet:
@@ -108,7 +108,7 @@ def _files(told: Mapping[str, Any]) -> Any:
     return told["files"]
 
 
-def _one(
+def finish(
     job: RemoteJob,
     left: Sequence[RemoteJob],
     options: argparse.Namespace,
@@ -212,8 +212,9 @@ def leave(stop: BaseException, told: str) -> NoReturn:
     raise KeyboardInterrupt(told) from None
 
 
-def _check_preview(path: Path) -> None:
+def check_preview(name: str) -> None:
     """Check where previews go, before any work, as far as that can be known."""
+    path = Path(name)
     try:
         state = "a folder" if path.is_dir() else "" if path.parent.is_dir() else "in a folder that does not exist"
     except OSError as error:  # no right to look, a name that is too long

@@ -240,6 +240,12 @@ RULES: Final[dict[type[msgspec.Struct], tuple[tuple[str, Check], ...]]] = {
         ("kind", _word),
         ("sources", _sources),
     ),
+    m.Again: (
+        ("key", _key),
+        ("job", _job),
+        ("seed", _whole(0, MAX_SEED)),
+        ("preview_every", _whole(0, MAX_PREVIEW_EVERY)),
+    ),
     m.Plan: (("prompt", _source), ("parameters", _all_parameters), ("kind", _word), ("sources", _sources)),
     m.ChangeSettings: (("parameters", _all_parameters), ("suffix", _source)),
     m.Upload: (
@@ -277,6 +283,7 @@ RULES: Final[dict[type[msgspec.Struct], tuple[tuple[str, Check], ...]]] = {
     m.OpsLedger: (("account", _any_account), ("after", _count), ("limit", _page)),
     m.OpsRetry: (("job", _job),),
     m.OpsBlocks: (("account", _any_account), ("before", _count), ("limit", _page)),
+    m.OpsLift: (("account", _account),),
     m.ChatSay: (
         ("key", _key),
         ("text", _source),

@@ -111,6 +111,8 @@ FEATURES: Final = (
     "moderation",
     "chat",
     "organize",
+    "again",
+    "operate",
 )  # what this side knows beyond version 1's core
 
 
@@ -364,6 +366,21 @@ class Submit(JobRequest, Record, tag="submit"):
     """
 
 
+class Again(Record, tag="again"):
+    """Make a job of one's own once more, of any kind and in any state, as a new job at today's price (feature "again").
+    Answer: Accepted.
+
+    It has all that the job `job` was asked for by: words, parameters, styles, pictures, lane and privacy. `key`: as of
+    `Submit`. `seed`: None: the same, where that job ended without pictures, else a random one; jobs of kinds without a
+    seed take none. `preview_every`: as of `Submit`; None: as before.
+    """
+
+    key: str
+    job: str
+    seed: int | None = None
+    preview_every: int | None = None
+
+
 class Plan(Record, tag="plan"):
     """What a `submit` in the prompt language would do; makes and charges nothing (feature "language"). Answer:
     Planned."""
@@ -557,11 +574,13 @@ class OpsGrant(Record, tag="ops.grant"):
 
 
 class OpsLedger(Record, tag="ops.ledger"):
-    """Ask for entries of an account ("": of all), from after entry `after`. Answer: LedgerPage."""
+    """Ask for entries of an account ("": of all), from after entry `after`. Answer: LedgerPage. With `newest` (feature
+    "operate") the newest come first, and the page goes back from before entry `after`; 0: from the end."""
 
     account: str = ""
     after: int = 0
     limit: int = 100
+    newest: bool = False
 
 
 class OpsRetry(Record, tag="ops.retry"):
@@ -581,10 +600,18 @@ class OpsBlocks(Record, tag="ops.blocks"):
     limit: int = 50
 
 
+class OpsLift(Record, tag="ops.lift"):
+    """End the timeout of an account that policies have blocked too often, and forget these blocks (feature "operate").
+    Answer: Done; `changed` says whether it had to wait."""
+
+    account: str
+
+
 Request: TypeAlias = (
     Hello
     | Ping
     | Submit
+    | Again
     | Plan
     | ListParameters
     | GetSettings
@@ -613,6 +640,7 @@ Request: TypeAlias = (
     | OpsLedger
     | OpsRetry
     | OpsBlocks
+    | OpsLift
     | TasteRequest
     | EntryRequest
     | ChatRequest
@@ -742,7 +770,8 @@ class Chunk(Record, tag="chunk"):
 class AccountInfo(Record, tag="account"):
     """Plan and GPU time (ms) of an account.
 
-    `fast_ms` is by source; None: unlimited. `num_running` and `num_queued` count its jobs.
+    `fast_ms` is by source; None: unlimited. `num_running` and `num_queued` count its jobs. `timeout_ms` (feature
+    "operate"): until then nothing is accepted of it, since policies blocked too much; 0: it need not wait.
     """
 
     account: str
@@ -760,6 +789,7 @@ class AccountInfo(Record, tag="account"):
     num_queued: int = 0
     stored_bytes: int = 0
     quota_bytes: int = 0
+    timeout_ms: int = 0
 
 
 class WordList(Record, tag="vocabulary"):
@@ -779,7 +809,7 @@ class AccountList(Record, tag="accounts"):
 
 
 class LedgerPage(Record, tag="ledger"):
-    """A page of the ledger. `more` says whether there are entries after the last of these.
+    """A page of the ledger. `more` says whether there are entries beyond the last of these.
 
     `balance_ms` is that of the account asked for.
     """

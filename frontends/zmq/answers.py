@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Final
 
+from ...studio.service.repeats import Repeat
 from ..wire import messages as m
 from . import views
 from .chat import Chat
@@ -56,6 +57,7 @@ class Answers:
             m.OpsLedger: ops.ledger,
             m.OpsRetry: ops.retry,
             m.OpsBlocks: ops.blocks,
+            m.OpsLift: ops.lift,
         }
 
     async def answer(self, request: m.Request, account: str, *, operator: bool) -> m.Record:
@@ -85,6 +87,10 @@ class Answers:
             done = await service.submit_all(account, request)
             first, *more = [views.job_info(one.job) for one in done]
             return m.Accepted(job=first, existing=done[0].existing, more=tuple(more))
+        if isinstance(request, m.Again):
+            wanted = Repeat(request.key, request.job, request.seed, request.preview_every)
+            one = await service.again(account, wanted)
+            return m.Accepted(job=views.job_info(one.job), existing=one.existing)
         if isinstance(request, m.Plan):
             asked = m.Submit(
                 key="plan", prompt=request.prompt, parameters=request.parameters, kind=request.kind,

@@ -116,7 +116,7 @@ class Ops:
 
     async def ledger(self, request: m.OpsLedger) -> m.LedgerPage:
         """Return a page of the ledger, as it is on disk."""
-        page = await self._accounts.entries(request.account, request.after, request.limit)
+        page = await self._accounts.entries(request.account, request.after, request.limit, newest=request.newest)
         entries = tuple(map(views.ledger_entry, page.entries))
         return m.LedgerPage(entries=entries, balance_ms=page.balance_ms, more=page.more)
 
@@ -128,6 +128,10 @@ class Ops:
         """Return a page of what policies have blocked."""
         page = await self._service.jobs.moderator.page(request.account, request.before, request.limit)
         return msgspec.convert(page._asdict(), m.BlockList, from_attributes=True)
+
+    async def lift(self, request: m.OpsLift) -> m.Done:
+        """End the timeout of an account."""
+        return m.Done(changed=await self._accounts.lift(request.account))
 
     async def account(self, account: str) -> m.AccountInfo:
         """Return an account as its owner and operators see it."""

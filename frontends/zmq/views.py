@@ -92,6 +92,7 @@ def account_info(record: AccountRecord) -> AccountInfo:
         num_queued=len(info.queued),
         stored_bytes=record.stored_bytes,
         quota_bytes=record.quota_bytes,
+        timeout_ms=record.timeout_ms,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 import msgspec
+from msgspec.structs import replace
 
 from ...errors import complaint
 from ..endpoints import Endpoint
@@ -44,6 +45,8 @@ class HttpPolicy:
             EndpointError: it does not answer.
             PolicyError: its answer is no decision.
         """
+        if request.lora is not None:  # whose path says nothing to another machine
+            request = replace(request, lora=replace(request.lora, path=""))
         body = msgspec.json.encode(request)
         answer = self._endpoint.post(body, timeout_s=self._timeout_s, max_bytes=MAX_ANSWER)
         try:

@@ -32,6 +32,22 @@ MAX_MESSAGE: Final = 300  # characters of a decision's sentence
 _RULE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
+class BroughtLora(msgspec.Struct, frozen=True, kw_only=True):
+    """A LoRA that an account brings.
+
+    Attributes:
+        digest: SHA-256 (hex) of its file.
+        size: bytes of the file.
+        metadata: what the file says of itself, as pairs of a name and a text: at most 100, of up to 2,000 characters.
+        path: where the file lies on this machine while the policy is asked; empty in JSON.
+    """
+
+    digest: str
+    size: int
+    metadata: tuple[tuple[str, str], ...] = ()
+    path: str = ""
+
+
 class PolicyRequest(msgspec.Struct, frozen=True, kw_only=True):
     """What a policy is asked about: a request before its job is accepted, a file, or finished pictures.
 
@@ -40,11 +56,12 @@ class PolicyRequest(msgspec.Struct, frozen=True, kw_only=True):
         account: id of the account that asks.
         private: whether only this account will see the pictures. Private pictures pass the same policies.
         kind: of job, such as "imagine"; empty for an upload.
-        job: id of the job whose pictures these are; empty before there is one.
+        job: id of the job whose pictures, or texts, these are; empty before there is one.
         prompt: the words to draw, with all that the account's settings and lists of words have put into them.
         texts: further texts that are drawn beside the prompt.
         negative_texts: texts that the picture is led away from.
         pictures: files, PNG or what was brought, as bytes; base64 in JSON.
+        lora: of an upload, a LoRA in place of a picture.
     """
 
     stage: str
@@ -56,6 +73,7 @@ class PolicyRequest(msgspec.Struct, frozen=True, kw_only=True):
     texts: tuple[str, ...] = ()
     negative_texts: tuple[str, ...] = ()
     pictures: tuple[bytes, ...] = ()
+    lora: BroughtLora | None = None
 
 
 class Decision(msgspec.Struct, frozen=True, kw_only=True):

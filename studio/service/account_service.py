@@ -17,6 +17,7 @@ from ..store.rows import AccountRow
 from ..store.writes import SetMeta
 from .context import ServiceContext
 from .errors import KeyReused, LastOperator, NoSuchAccount, WrongValue
+from .moderation import Moderator
 from .waits import Waits
 
 MAX_GRANTS: Final = 10_000  # grants that are remembered beside the store: many more than one question to it lasts
@@ -31,19 +32,21 @@ class AccountRecord(NamedTuple):
         info: its plan and GPU time.
         stored_bytes: bytes of pictures that it stores.
         quota_bytes: bytes that it may store; 0: no limit.
+        timeout_ms: until then (UTC ms) it has to wait, since policies blocked too much; 0: it need not.
     """
 
     row: AccountRow
     info: Info
     stored_bytes: int
     quota_bytes: int
+    timeout_ms: int = 0
 
 
 class EntryPage(NamedTuple):
     """A page of the ledger.
 
     Attributes:
-        entries: the entries, by number.
+        entries: the entries, by number; or the newest first.
         balance_ms: balance of the account that was asked for; 0 without one.
         more: whether further entries follow.
     """
@@ -59,10 +62,11 @@ class AccountService:
     Args:
         context: store, accounts and studio of the service.
         waits: waits for reads and writes.
+        moderator: knows whom policies have blocked too often.
     """
 
-    def __init__(self, context: ServiceContext, waits: Waits) -> None:
-        self._context, self._waits = context, waits
+    def __init__(self, context: ServiceContext, waits: Waits, moderator: Moderator) -> None:
+        self._context, self._waits, self._moderator = context, waits, moderator
         self._grants: OrderedDict[str, str] = OrderedDict()  # the latest marks of this start; older ones are stored
 
     async def show(self, account: str) -> AccountRecord:
@@ -72,7 +76,8 @@ class AccountService:
         if row is None:
             raise _missing(account)
         stored = await self._waits.read(lambda: context.store.usage(account))
-        return AccountRecord(row, context.studio.loop.info(account), stored, context.accounts.quota(row))
+        info, until = context.studio.loop.info(account), self._moderator.timeout_of(account)
+        return AccountRecord(row, info, stored, context.accounts.quota(row), until)
 
     async def page(self, after: str = "", limit: int = 50) -> tuple[tuple[AccountRecord, ...], bool]:
         """Return a page of accounts in the order of their names, from behind `after`, and whether more follow."""
@@ -189,10 +194,20 @@ class AccountService:
         await self._waits.write(())  # waits for the disk, also if another request made the grant
         return await self.show(account)
 
-    async def entries(self, account: str = "", after: int = 0, limit: int = 100) -> EntryPage:
-        """Return a page of the ledger as it is on disk, of one account or, with "", of all."""
-        context = self._context
-        found = await self._waits.read(lambda: context.store.entries(account or None, after, limit + 1))
+    async def lift(self, account: str) -> bool:
+        """End the timeout of an account that policies have blocked too often, and forget these blocks.
+
+        Return whether it had to wait. NoSuchAccount: it does not exist.
+        """
+        if account not in self._context.accounts.rows:
+            raise _missing(account)
+        return await self._moderator.lift(account)
+
+    async def entries(self, account: str = "", after: int = 0, limit: int = 100, *, newest: bool = False) -> EntryPage:
+        """Return a page of the ledger as it is on disk, of one account or, with "", of all: from behind entry `after`
+        on; or with `newest` from before it back, and from the end where it is 0."""
+        store, context = self._context.store, self._context
+        found = await self._waits.read(lambda: store.entries(account or None, after, limit + 1, newest=newest))
         balance = context.ledger.balance(account) if account else 0
         return EntryPage(tuple(found[:limit]), balance, len(found) > limit)
 

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from ...bounds import FINAL, GRID, LOCAL
 from ...engine.inquiries import Text
@@ -109,6 +109,10 @@ class DurableJob:
         """Wait for the job's end, and return its images side by side, as `pictures` returns them."""
         record = self._done(timeout_s)
         return next(self._file(picture.digest) for picture in record.pictures if picture.index == GRID)
+
+    def again(self, **options: Any) -> DurableJob:
+        """Accept this job once more, whatever its kind, as a new job. Options and errors: see `DurableStudio.again`."""
+        return self.studio.again(self.id, **options)
 
     def cancel(self, *, timeout_s: float = ANSWER_S) -> bool:
         """End the job. Return, when that is on disk, whether it had not ended before.

@@ -40,6 +40,7 @@ from .embedded_taste import DurableTaste
 from .events import JobLog
 from .job_record import JobRecord
 from .options import ServiceOptions
+from .repeats import Repeat
 from .request import request_of
 from .service import Service
 
@@ -172,6 +173,32 @@ class DurableStudio:
         submitted = self._ask(self._open.submit(LOCAL, request), timeout_s)
         return DurableJob(self, submitted.job.job)
 
+    def again(
+        self,
+        job: str,
+        *,
+        seed: int | None = None,
+        preview_every: int | None = None,
+        key: str | None = None,
+        timeout_s: float = ANSWER_S,
+    ) -> DurableJob:
+        """Accept a job of before once more, of any kind and state, as a new job. It is on disk when this returns.
+
+        Args:
+            job: id of the one of before, whose words, parameters, styles, pictures and lane the new one has.
+            seed: None: the same, where that job ended without pictures, else a random one.
+            preview_every: solver steps between previews; None: as before.
+            key, timeout_s: as of `imagine`.
+
+        Raises:
+            UnknownJob: there is no such job, or it was deleted.
+            SpecError: jobs of this kind have no other seed, or a picture that it refers to is gone.
+            As `imagine`.
+        """
+        repeat = Repeat(uuid.uuid4().hex if key is None else key, job, seed, preview_every)
+        submitted = self._ask(self._open.again(LOCAL, repeat), timeout_s)
+        return DurableJob(self, submitted.job.job)
+
     def describe(
         self, picture: str | os.PathLike[str] | bytes | tuple[str, int], *, timeout_s: float = ANSWER_S, **options: Any
     ) -> DurableJob:
@@ -258,9 +285,14 @@ class DurableStudio:
 
         Raises:
             CheckpointError: it cannot be read, is no LoRA, or one for another model.
+            PolicyBlocked, PolicyTimeout, PolicyDown: as of `imagine`.
             StoreError, TooSlow, JobTimeout: it could not be stored, or not in time.
         """
         return self._ask(self._open.jobs.references.loras.add(LOCAL, Path(path)), timeout_s)
+
+    def lift_timeout(self, *, timeout_s: float = ANSWER_S) -> bool:
+        """End the timeout that follows too many blocks of a policy, and forget these. Return whether there was one."""
+        return self._ask(self._open.accounts.lift(LOCAL), timeout_s)
 
     def words(self, like: str = "") -> WordList:
         """See `Studio.words`."""

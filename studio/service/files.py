@@ -72,7 +72,7 @@ class ServiceFiles:
         now = self._references.context.now_ms()
         row = FileRow(account=account, digest=digest, name=name[:MAX_NAME], purpose=purpose, made_ms=now)
         await self._waits.outlast(self._waits.begin(self._put(account, data, row)))
-        return _stored(row, len(data))
+        return await self.find(account, digest)
 
     async def _put(self, account: str, data: bytes, row: FileRow) -> None:
         await self._references.bring(account, {row.digest: data})

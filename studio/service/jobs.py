@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from ...engine.inquiries import Text
 from ...engine.spec import GenerationSpec
 from ...engine.start import PictureForm
 from ...errors import SalonError
@@ -23,7 +24,7 @@ from ...scheduler.tickets import Lane
 from .. import kinds
 from ..errors import StoreError, StudioClosed, WorkerLost
 from ..job import Event, Job, JobState, UInt8
-from ..moderation.types import PICTURES
+from ..moderation.types import PICTURES, PROMPT
 from ..store.rows import JobRow, PictureRow
 from ..store.writes import EndJob, Write
 from . import packing
@@ -32,13 +33,14 @@ from .ended_jobs import EndedJobs
 from .errors import no_such_job
 from .events import Logs
 from .job_record import JobRecord, StoredPicture, record_of, stored_pictures
-from .moderation import Moderator
+from .moderation import Moderator, reason_of, text_request
 from .new_rows import FULL_S, NewRows
 from .pictures import MakeFiles
 from .previews import Previews
 from .references import ServiceReferences
 from .storing import ActiveJob, Storing
 from .submitted import NewJob
+from .taste_account import ACCOUNT
 from .waits import Waits
 
 LOG = logging.getLogger("salon.service")
@@ -202,12 +204,27 @@ class JobManager:
         if live is None or (job.state is not JobState.DONE and (self.storing.closing or job.left_open)):
             return
         if job.state is JobState.DONE and job.spec.inquiry:
-            self._end(live, {"state": "done", "texts": packing.pack_texts(job.texts(0))}, ())
+            self._judge_texts(live, job.texts(0))
             return
         if job.state is JobState.DONE:
             self.storing.begin(live, job)
             return
         self._end(live, {"state": str(job.state), "reason": job.reason, "failure": job.failure}, ())
+
+    def _judge_texts(self, live: ActiveJob, texts: tuple[Text, ...]) -> None:
+        """End a job that has made texts, once policies have allowed them. If the service ends meanwhile, that is after
+        the next start."""
+        done: dict[str, Any] = {"state": "done", "texts": packing.pack_texts(texts)}
+        if not texts or not self.moderator.judges(PROMPT) or live.row.account == ACCOUNT:  # what the server itself asks
+            self._end(live, done, ())
+            return
+
+        async def ask() -> None:
+            decision = await self.moderator.finished(text_request(live.row, [text.text for text in texts]))
+            blocked = {"state": "blocked", "reason": reason_of(decision), "failure": decision.rule}
+            self._end(live, blocked if decision.blocks else done, ())
+
+        self.waits.begin(ask())
 
     def _end(self, live: ActiveJob, changes: dict[str, Any], pictures: tuple[PictureRow, ...]) -> None:
         """Store a job's end, with its charge; then tell it. One that was charged and has nothing to show is repaid."""
@@ -280,6 +297,11 @@ class JobManager:
         if (live := self.live.get(job)) is not None:
             return live.row, ()
         return self._ended_jobs.get(job)
+
+    def fresh(self, row: JobRow) -> JobRow:
+        """Return the row of a job; of one that goes on as it is in memory."""
+        live = self.live.get(row.job)
+        return row if live is None else msgspec.structs.replace(live.row, seq=row.seq)
 
     def record_of(self, row: JobRow, pictures: tuple[StoredPicture, ...] = ()) -> JobRecord:
         """Return the record of a job. That of a live job has the state of the studio."""

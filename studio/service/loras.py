@@ -27,11 +27,13 @@ from ...errors import complaint
 from ...system import flush_file, flush_folder, make_folder
 from ..errors import ReferenceRefused
 from ..loras import digest_of_file
+from ..moderation.types import PolicyRequest
 from ..store.domains.loras import LoraRow
 from ..store.files import translate_os
 from ..store.writes import Put, Remove, Write
 from .context import ServiceContext
 from .errors import TooMany, WrongValue
+from .moderation import Moderator, lora_request
 from .waits import Waits
 
 LOG = logging.getLogger("salon.service")
@@ -64,11 +66,12 @@ class ServiceLoras:
     Args:
         context: an open context.
         waits: waits for reads and writes.
+        moderator: asks policies about what is brought.
     """
 
-    def __init__(self, context: ServiceContext, waits: Waits) -> None:
+    def __init__(self, context: ServiceContext, waits: Waits, moderator: Moderator) -> None:
         self._context = context
-        self._waits = waits
+        self._waits, self._moderator = waits, moderator
         self._folder = Path(context.options.data) / "loras"
         self._parts: dict[tuple[str, str], _Part] = {}
         self._digests: dict[Path, tuple[int, int, str]] = {}  # of the operator's files: size, time in ns, digest
@@ -141,6 +144,7 @@ class ServiceLoras:
         Raises:
             WrongValue: there are more bytes than announced, or their digest is another.
             ReferenceRefused: the file is no LoRA for the model.
+            PolicyBlocked, PolicyTimeout, PolicyDown: see `Moderator.want_allowed`.
             TooMany: there are too many files at a time.
             StoreError, TooSlow: it could not be stored.
         """
@@ -188,21 +192,19 @@ class ServiceLoras:
         return digest
 
     async def _keep(self, account: str, digest: str, part: Path) -> None:
-        """Check a whole file, and put it in its place, with a row of the account."""
+        """Check a whole file, ask policies about it, and put it in its place, with a row of the account."""
         where, rules = self.path_of(digest), self._context.studio.loras.rules
 
-        def put() -> int:
+        def check() -> PolicyRequest:
+            if (real := digest_of_file(part)) != digest:
+                got = f"a file with sha256 {real[:12]}..."
+                raise WrongValue(complaint("upload", got, f"{digest[:12]}..., as was said", "bring it again"))
             try:
-                if (real := digest_of_file(part)) != digest:
-                    got = f"a file with sha256 {real[:12]}..."
-                    raise WrongValue(complaint("upload", got, f"{digest[:12]}..., as was said", "bring it again"))
-                rules.open(part)
+                return lora_request(account, digest, rules.open(part)[0])
             except CheckpointError as error:
-                part.unlink(missing_ok=True)
                 raise ReferenceRefused(str(error).replace(str(part), f"LoRA {digest[:12]}")) from error
-            except BaseException:
-                part.unlink(missing_ok=True)
-                raise
+
+        def put() -> int:
             with _faults(where):
                 with part.open("rb") as file:
                     flush_file(file.fileno(), part)
@@ -210,7 +212,14 @@ class ServiceLoras:
                 flush_folder(where.parent)
                 return where.stat().st_size
 
-        size = await asyncio.get_running_loop().run_in_executor(None, put)
+        loop = asyncio.get_running_loop()
+        try:
+            request = await loop.run_in_executor(None, check)
+            await self._moderator.want_allowed(account, [request])
+        except BaseException:
+            part.unlink(missing_ok=True)
+            raise
+        size = await loop.run_in_executor(None, put)
         now = self._context.now_ms()
         row = LoraRow(account=account, digest=digest, size=size, added_ms=now, used_ms=now)
         await self._waits.stored([Put(row), *await self._waits.read(lambda: self._beyond(account, row))])

@@ -13,15 +13,16 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, NamedTuple
 
+from ...engine.files.lora import LoraFile
 from ...engine.guidance import unconditional_weight
 from ...engine.spec import GenerationSpec
 from ...errors import SalonError, complaint
 from ..errors import StoreError
 from ..moderation.opening import OpenPolicy
-from ..moderation.types import ALLOW, PICTURES, PROMPT, UPLOAD, Decision, PolicyRequest, block, checked
+from ..moderation.types import ALLOW, PICTURES, PROMPT, UPLOAD, BroughtLora, Decision, PolicyRequest, block, checked
 from ..store.domains.moderation import BlockRow
 from ..store.rows import JobRow
-from ..store.writes import Put, Remove
+from ..store.writes import Put, Remove, SetMeta
 from ..threads import thread_pool
 from .context import ServiceContext
 from .errors import PolicyBlocked, PolicyDown, PolicyTimeout
@@ -32,8 +33,11 @@ LOG = logging.getLogger("salon.service")
 THREADS: Final = 8  # calls of policies at a time
 PAGE: Final = 500
 KEEP_MS: Final = 30 * 86_400_000  # how long decisions are kept
+SAID: Final = 100  # texts of a LoRA's metadata that a policy gets
+MAX_SAID: Final = 2_000  # characters of each
 DOWN_RULE: Final = "policy-down"
 TIMEOUT_RULE: Final = "repeated-blocks"
+LIFTED: Final = "policy_lifted"  # key of the store: when an account's timeout was lifted, by account
 WITHHELD: Final = "no previews: this server looks at pictures before anybody sees them"
 _DOWN: Final = block(DOWN_RULE, "The service that looks at requests here does not answer; try again later.")
 
@@ -77,6 +81,11 @@ class Strikes:
             return 0
         return until
 
+    def lift(self, account: str) -> None:
+        """Forget what an account was blocked for."""
+        self._times.pop(account, None)
+        self._until.pop(account, None)
+
 
 class Moderator:
     """The policies of a service.
@@ -103,12 +112,15 @@ class Moderator:
         """Return whether a policy is asked in a stage."""
         return any(stage in policy.stages for policy in self._policies)
 
-    async def want_allowed(self, account: str, requests: Iterable[PolicyRequest]) -> None:
+    async def want_allowed(self, account: str, requests: Iterable[PolicyRequest], *, kept: bool = True) -> None:
         """Return if all of these are allowed; see `prompt_request` and `upload_request`.
+
+        Args:
+            kept: whether a block is kept and counts towards a timeout; False for what is only planned.
 
         Raises:
             PolicyTimeout: the account has been blocked too often.
-            PolicyBlocked: one of them is blocked, which is kept.
+            PolicyBlocked: one of them is blocked.
             PolicyDown: a policy does not answer, and the operator wants nothing accepted then.
         """
         if not self._policies or account == ACCOUNT:  # what the server itself says
@@ -121,11 +133,12 @@ class Moderator:
                 if decision.rule == DOWN_RULE:
                     raise PolicyDown(complaint("policy", "no answer", "one", "try again later"))
                 if decision.blocks:
-                    await self._keep(request, decision)
-                    raise _blocked(request.stage, decision)
+                    if kept:
+                        await self._keep(request, decision)
+                    raise _blocked(request, decision)
 
-    async def pictures(self, request: PolicyRequest) -> Decision:
-        """Return what is decided about finished pictures. A block is kept."""
+    async def finished(self, request: PolicyRequest) -> Decision:
+        """Return what is decided about finished pictures or texts. A block is kept."""
         decision = await self.decide(request)
         if decision.blocks:
             await self._keep(request, decision)
@@ -143,6 +156,19 @@ class Moderator:
             if decision.blocks:
                 return decision
         return ALLOW
+
+    def timeout_of(self, account: str) -> int:
+        """Return the time until which an account has to wait, UTC ms; 0: it need not."""
+        return self._strikes.until(account, self._context.now_ms()) if self._policies else 0
+
+    async def lift(self, account: str) -> bool:
+        """End the timeout of an account, and forget its blocks of before, also over a restart; the list of decisions
+        stays. Return whether it had to wait. StoreError: it may come back with the next start."""
+        waited = bool(self.timeout_of(account))
+        self._strikes.lift(account)
+        LOG.info("a timeout was lifted", extra={"account": account})
+        await self._waits.write([SetMeta(f"{LIFTED}.{account}", str(self._context.now_ms()))])
+        return waited
 
     async def page(self, account: str = "", before: int = 0, limit: int = 50) -> BlockPage:
         """Return a page of decisions that blocked, newest first; `account`: only of that one."""
@@ -221,8 +247,9 @@ class Moderator:
             recent += [row for row in rows if row.at_ms > since]
             if rows[-1].at_ms <= since:
                 break
+        lifted = {account: int(store.meta(f"{LIFTED}.{account}") or 0) for account in {row.account for row in recent}}
         for row in reversed(recent):
-            if row.account != ACCOUNT:
+            if row.account != ACCOUNT and row.at_ms > lifted[row.account]:
                 self._strikes.add(row.account, row.at_ms)
         return last
 
@@ -245,13 +272,29 @@ def upload_request(account: str, data: bytes) -> PolicyRequest:
     return PolicyRequest(stage=UPLOAD, account=account, private=True, pictures=(data,))
 
 
+def lora_request(account: str, digest: str, file: LoraFile) -> PolicyRequest:
+    """Return what policies are asked about a LoRA that an account brings, which lies on disk already."""
+    said = tuple((name[:MAX_SAID], text[:MAX_SAID]) for name, text in sorted(file.metadata.items())[:SAID])
+    size, path = file.path.stat().st_size, str(file.path)
+    lora = BroughtLora(digest=digest, size=size, metadata=said, path=path)
+    return PolicyRequest(stage=UPLOAD, account=account, private=True, lora=lora)
+
+
+def text_request(row: JobRow, texts: Sequence[str]) -> PolicyRequest:
+    """Return what policies are asked about the texts that a job has made, as about a prompt."""
+    return PolicyRequest(
+        stage=PROMPT, account=row.account, private=row.private, kind=row.kind, job=row.job, texts=tuple(texts)
+    )
+
+
 def reason_of(decision: Decision) -> str:
     """Return what a user reads of pictures that are blocked."""
     return f"{decision.message} (rule {decision.rule}; nothing was charged)"
 
 
-def _blocked(stage: str, decision: Decision) -> PolicyBlocked:
-    what, remedy = ("picture", "bring another") if stage == UPLOAD else ("prompt", "say something else")
+def _blocked(request: PolicyRequest, decision: Decision) -> PolicyBlocked:
+    remedy = "bring another" if request.stage == UPLOAD else "say something else"
+    what = "prompt" if request.stage == PROMPT else "picture" if request.lora is None else "LoRA"
     text = f"{what}: {decision.message.rstrip('.')} (rule {decision.rule}); {remedy}"
     return PolicyBlocked(text, decision.rule)
 

@@ -30,6 +30,7 @@ from ..store.blobs import Blobs
 from ..store.domains.references import ReferenceRow
 from ..store.domains.taste import TasteCodeRow
 from ..store.writes import Put, Remove, Write
+from ..stripping import stripped
 from ..taste.codes import want_usable
 from .context import ServiceContext
 from .errors import WrongValue
@@ -69,7 +70,7 @@ class ServiceReferences:
         self.context = context
         self.waits = waits
         self._moderator = moderator
-        self.loras = ServiceLoras(context, waits)
+        self.loras = ServiceLoras(context, waits, moderator)
         self._blobs: Blobs = context.references
         self._uploads = Uploads()
         self.unpacking = asyncio.Semaphore(UNPACKED)
@@ -111,23 +112,27 @@ class ServiceReferences:
         await self.bring(account, {digest: data})
 
     async def bring(self, account: str, files: Mapping[str, bytes]) -> None:
-        """Store files by their digests, all of them pictures (`read_picture`), or none.
+        """Store files by their digests, all of them pictures (`read_picture`), or none. What they say besides their
+        pixels is not stored, and policies do not get it.
 
         Raises:
             PolicyBlocked, PolicyDown: a policy does not allow one of them.
             StoreError, TooSlow: they could not be stored.
         """
-        await self._moderator.want_allowed(account, [upload_request(account, data) for data in files.values()])
+        loop = asyncio.get_running_loop()
+        async with self.unpacking:
+            plain = await loop.run_in_executor(None, lambda: {digest: stripped(data) for digest, data in files.items()})
+        await self._moderator.want_allowed(account, [upload_request(account, data) for data in plain.values()])
 
         def put() -> None:
-            for data in files.values():
-                self._blobs.put(data)
+            for digest, data in plain.items():
+                self._blobs.put(data, digest)
 
-        await asyncio.get_running_loop().run_in_executor(None, put)
+        await loop.run_in_executor(None, put)
         now = self.context.now_ms()
         rows = [
             ReferenceRow(account=account, digest=digest, size=len(data), added_ms=now, used_ms=now)
-            for digest, data in files.items()
+            for digest, data in plain.items()
         ]
         writes: list[Write] = [*map(Put, rows), *await self.waits.read(lambda: self._beyond(account, rows))]
         await self.waits.stored(writes)

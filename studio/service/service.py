@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -20,9 +20,10 @@ from ...parameters.known import checked
 from ...parameters.references import OF_JOB
 from ...scheduler.plans import lane_of
 from ..errors import StoreRefused
-from ..kinds import Asked, Input, kind_of
+from ..kinds import Asked, Input, kind_of, named
 from ..moderation.types import PICTURES
 from ..prompt.plan import Plan, plan_of, planned_job
+from ..prompt.request import ResolvedRequest
 from ..references import OMNI
 from ..resources import digests_of
 from ..store.domains.prompts import BatchRow
@@ -45,6 +46,7 @@ from .organizing import OrganizeService
 from .packing import pack, pack_sources
 from .pictures import MakeFiles
 from .prompts import Prompts
+from .repeats import Repeat, asked_again, spec_again
 from .request import fingerprint
 from .submitted import NewJob, Submitted, reused
 from .taste import TasteService
@@ -86,7 +88,7 @@ class Service(Lookups):
         make_files: MakeFiles | None = None,
     ) -> None:
         super().__init__(context, make_files)
-        self.accounts = AccountService(context, self.waits)
+        self.accounts = AccountService(context, self.waits, self.jobs.moderator)
         self.prompts = Prompts(context, self.waits)
         self.linked = Linked(self.jobs.references, allowed=context.options.image_links)
         self.files = ServiceFiles(self.jobs.references)
@@ -187,17 +189,42 @@ class Service(Lookups):
             PolicyBlocked, PolicyTimeout, PolicyDown: see `Moderator.want_allowed`.
             UnknownLane, SpecError, LimitError, Refused, QuotaExceeded, StoreError, StudioClosed, WorkerLost: see there.
         """
-        key, print_ = (account, request.key), fingerprint(request)
-        task = self._keys.get(key)
+        print_ = fingerprint(request)
+        return await self._once(account, request.key, print_, lambda: self.prepare(account, request, print_))
+
+    async def again(self, account: str, repeat: Repeat) -> Submitted:
+        """Accept a job of the account's own once more, as a new job at today's price, once for each key.
+
+        It has the kind, the words, the styles, the pictures, the lane and the privacy of the one of before, in whatever
+        state that is; see `Repeat` for its seed. As `submit` otherwise.
+
+        Raises:
+            UnknownJob: the account has no such job, or it was deleted.
+            SpecError: it cannot have this seed, or a picture, a style or a LoRA of it is gone.
+            As `submit`.
+        """
+
+        async def prepare() -> NewJob:
+            row, _ = await self._own(repeat.job, account, operator=False)
+            kind = named(row.kind)
+            spec = spec_again(row, kind, repeat.seed, self.context.studio.loop.model)
+            return await self._new_job(account, asked_again(row, repeat), spec, repeat.fingerprint)
+
+        return await self._once(account, repeat.key, repeat.fingerprint, prepare)
+
+    async def _once(self, account: str, key: str, print_: bytes, prepare: Callable[[], Awaitable[NewJob]]) -> Submitted:
+        """Accept a job, once for each key. `print_`: the request's fingerprint. Raises as `submit`."""
+        name = (account, key)
+        task = self._keys.get(name)
         pending = task is not None
         if task is None:
-            task = self._keys[key] = self.waits.begin(self._submit(account, request, print_))
-            task.add_done_callback(lambda _: self._keys.pop(key))
+            task = self._keys[name] = self.waits.begin(self._submit(account, key, prepare))
+            task.add_done_callback(lambda _: self._keys.pop(name))
         found, existing = await self.waits.outlast(task)
         existing = existing or pending
         row, pictures = self.jobs.cached(found[0].job) or found  # the job may have gone on meanwhile
         if row.request != print_:
-            raise reused(request.key)
+            raise reused(key)
         return Submitted(self.jobs.record_of(row, pictures), existing)
 
     async def submit_all(self, account: str, request: JobRequest) -> tuple[Submitted, ...]:
@@ -216,11 +243,12 @@ class Service(Lookups):
         return await self._batches.submit(account, children)
 
     async def plan(self, account: str, request: JobRequest) -> Plan:
-        """Return what `submit_all` would do, or raise what it would; this makes and charges nothing. What is random is
-        drawn anew each time."""
+        """Return what `submit_all` would do, or raise what it would; this makes and charges nothing, and what policies
+        would block counts for nothing. What is random is drawn anew each time."""
         children = self.prompts.children(account, request)
         jobs = [await self.prepare(account, child, b"") for child in children.requests]
         lane, _ = want_alike(jobs)
+        await self.want_allowed(account, jobs, kept=False)
         loop, book = self.context.studio.loop, self.context.books.book
         specs, works = {job.row.job: job.spec for job in jobs}, {job.row.job: job.work for job in jobs}
         admission = loop.quote(account, lane, specs, works)
@@ -233,17 +261,17 @@ class Service(Lookups):
             planned.append(planned_job(job.resolved, job.spec, cost_ms=cost, list_ms=listed, remade=remade))
         return plan_of(planned, loop.snapshot().queued.get(str(lane), 0))
 
-    async def _submit(self, account: str, request: JobRequest, print_: bytes) -> tuple[Found, bool]:
+    async def _submit(self, account: str, key: str, prepare: Callable[[], Awaitable[NewJob]]) -> tuple[Found, bool]:
         """Return (the job, whether it was there already)."""
         context = self.context
         owner = context.accounts.rows[account]
 
         def look() -> tuple[JobRow, tuple[PictureRow, ...]] | None:
-            row = context.store.job_by_key(account, request.key)
+            row = context.store.job_by_key(account, key)
             if row is not None:
                 return row, context.store.pictures(row.job)
-            if context.store.row(BatchRow, account, request.key) is not None:
-                raise reused(request.key)
+            if context.store.row(BatchRow, account, key) is not None:
+                raise reused(key)
             if context.accounts.quota(owner):
                 check_quota(context.store, owner, 0, context.options.quota_bytes)
             return None
@@ -252,7 +280,7 @@ class Service(Lookups):
         if stored is not None:
             return (stored[0], stored_pictures(stored[1])), True
         self.want_open()
-        new = await self.prepare(account, request, print_)
+        new = await prepare()
         await self.want_allowed(account, [new])
         live = self.jobs.start(new.row, new.spec, new.work, new.lane, new.references)
         await self.jobs.add(live, *uses_of(live.row, new.spec))
@@ -278,8 +306,20 @@ class Service(Lookups):
             understood = understood.with_data(PROFILE, (resolved.parameters or {})[PROFILE])
         asked = Asked(request=resolved, lane=lane, inputs=await self._inputs(account, request))
         spec = kind.spec(asked, context.studio.loop.model)
+        return await self._new_job(account, asked, spec, print_, understood)
+
+    async def _new_job(
+        self,
+        account: str,
+        asked: Asked,
+        spec: GenerationSpec,
+        print_: bytes,
+        understood: ResolvedRequest | None = None,
+    ) -> NewJob:
+        """Return a job, as it can be started. `understood`: how its prompt was. Raises as `submit`."""
+        context, request = self.context, asked.request
         references = await self.jobs.references.needed(account, spec)
-        work = kind.work(asked, spec, context.studio.loop.model)
+        work = named(request.kind).work(asked, spec, context.studio.loop.model)
         notes = list(context.studio.notes_of(spec, strict=(request.parameters or {}).get(STRICT, False)))
         if request.preview_every and self.jobs.moderator.judges(PICTURES):
             notes.append(WITHHELD)
@@ -291,7 +331,7 @@ class Service(Lookups):
             spec=pack(spec),
             work=pack(work),
             prompt=spec.prompt,
-            asked_lane=str(lane),
+            asked_lane=str(asked.lane),
             private=request.private,
             preview_every=request.preview_every,
             made_ms=context.now_ms(),
@@ -299,13 +339,15 @@ class Service(Lookups):
             kind=request.kind,
             sources=pack_sources(request.sources),
             notes="\n".join(notes),
-        ), spec, work, lane, references, understood)  # fmt: skip
+        ), spec, work, asked.lane, references, understood)  # fmt: skip
 
-    async def want_allowed(self, account: str, jobs: Sequence[NewJob]) -> None:
-        """Ask the operator's policies about jobs that are to be accepted. Raises as `Moderator.want_allowed`, and as
-        `want_open`, since that may take a while."""
-        await self.jobs.moderator.want_allowed(account, [prompt_request(job.row, job.spec) for job in jobs])
-        self.want_open()
+    async def want_allowed(self, account: str, jobs: Sequence[NewJob], *, kept: bool = True) -> None:
+        """Ask the operator's policies about jobs that are to be accepted, or with `kept` False only planned. Raises as
+        `Moderator.want_allowed`, and as `want_open`, since that may take a while."""
+        asked = [prompt_request(job.row, job.spec) for job in jobs]
+        await self.jobs.moderator.want_allowed(account, asked, kept=kept)
+        if kept:
+            self.want_open()
 
     def count(self, row: JobRow, spec: GenerationSpec) -> None:
         """Take note of a job that is on disk."""

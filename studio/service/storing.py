@@ -174,7 +174,7 @@ class Storing:
 
         async def ask() -> None:
             shown = [data for index, _, data in files if index != GRID]
-            decision = await self._moderator.pictures(picture_request(live.row, job.spec, shown))
+            decision = await self._moderator.finished(picture_request(live.row, job.spec, shown))
             if decision.blocks:
                 changes = {"state": "blocked", "reason": reason_of(decision), "failure": decision.rule}
                 self._ended(live, changes, ())

@@ -502,6 +502,8 @@ def test_grant_and_ledger(ask: Main, fake: FakeServer) -> None:
     assert [entry["amount_ms"] for entry in given] == [5_400_000, 30_000, 60_000]
     assert 0 <= given[1]["expires_ms"] - before - 2 * 86_400_000 < 60_000
     assert (found["balance_ms"], found["more"]) == (None, False)
+    newest = value(ask("ops", "ledger", "--newest", "--limit", "1", "--all-pages", "--json"))["entries"]
+    assert [entry["seq"] for entry in newest] == [*range(newest[0]["seq"], 0, -1)]
     code, out, _ = ask("ops", "ledger", ADA, "--after", str(before_s + 1))
     assert out.splitlines()[-1] == "balance: 4 h 50 min"
     assert len(out.splitlines()) == 3

@@ -11,7 +11,7 @@ import pytest
 from salon.frontends import cli
 from salon.frontends.client.aio import AsyncClient
 from salon.frontends.client.client import Client
-from salon.frontends.client.errors import Blocked, JobBlocked
+from salon.frontends.client.errors import Blocked, JobBlocked, NotFound
 from salon.frontends.client.fake import FakeServer
 from salon.frontends.http.errors import headers_of, refusal_of
 from salon.studio.moderation.types import ALLOW, Decision, PolicyRequest, block
@@ -70,6 +70,33 @@ def test_the_command_line(server: FakeServer, capsys: pytest.CaptureFixture[str]
     assert "Weapons are not drawn here." in shown
     assert cli.main(["ops", "blocks", "--server", server.address, "--json"]) == 0
     assert {"cats", "weapons"} == {each["rule"] for each in json.loads(capsys.readouterr().out)}
+
+
+def test_a_timeout_is_seen_and_ended(capsys: pytest.CaptureFixture[str]) -> None:
+    with FakeServer(policy=judge) as server, Client(server.address) as client:
+        for _ in range(5):
+            with pytest.raises(Blocked):
+                client.imagine("a gun")
+        with pytest.raises(Blocked, match="got 5 blocked requests") as caught:
+            client.plan("a dog")
+        assert (caught.value.kind, caught.value.rule) == ("PolicyTimeout", "repeated-blocks")
+        assert client.info().timeout_ms == client.ops.accounts().accounts[0].timeout_ms > 0
+
+        def salon(*words: str) -> str:
+            assert cli.main([*words, "--server", server.address]) == 0
+            return capsys.readouterr().out
+
+        assert "blocked too often" in salon("info")
+        assert salon("ops", "lift", "local") == "lifted\n"
+        assert salon("ops", "lift", "local", "--json") == '{"lifted": false}\n'
+        assert "blocked too often" not in salon("info")
+        assert client.plan("a dog").jobs
+        with pytest.raises(Blocked, match="Weapons"):
+            client.plan("a gun")
+        assert len(client.ops.blocks().blocks) == 5
+        assert client.ops.lift("local") is False
+        with pytest.raises(NotFound):
+            client.ops.lift("f" * 64)
 
 
 def test_http_says_it_as_openai_does() -> None:

@@ -29,7 +29,7 @@ from salon.frontends.wire.errors import BadMessage, MessageError
 from salon.frontends.wire.frames import read_reply, read_request
 from salon.frontends.wire.scan import MAX_DEPTH, scan
 
-KINDS: tuple[type[m.Record], ...] = get_args(m.Request) + get_args(m.Reply) + (m.Submit,) * 8  # it has the most fields
+KINDS: tuple[type[m.Record], ...] = get_args(m.Request) + get_args(m.Reply) + (m.Submit,) * 16  # it has the most fields
 TEXTS = ("", "a", "fast", "a red apple", "0" * 64, "local", "\0", "é\N{GRINNING FACE}", "x" * 300, "*", "a\nb")
 WHOLES = (0, 1, -1, 2, 127, 128, 200, 201, 255, 256, 65535, 65536, 2**31, 2**32, 2**63 - 1, 2**63, 2**64 - 1, -(2**63))
 FLOATS = (0.0, 1.0, -1.0, 0.01, 100.0, 1e300, 5e-324, float("inf"), float("nan"))

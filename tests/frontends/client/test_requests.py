@@ -227,6 +227,10 @@ def test_operations(server: FakeServer, connect: Connect) -> None:
     page = ops.ledger(ACCOUNT, limit=1)
     assert (page.entries, page.balance_ms - before, page.more) == (entries[:1], 5010, True)
     assert ops.ledger(ACCOUNT, after=page.entries[-1].seq).entries == entries[1:]
+    newest = ops.ledger(ACCOUNT, limit=2, newest=True)
+    assert (newest.entries, newest.balance_ms) == (entries[::-1][:2], page.balance_ms)
+    assert newest.more == (len(entries) > 2)
+    assert ops.ledger(ACCOUNT, after=newest.entries[0].seq, newest=True).entries == entries[::-1][1:]
     assert ops.drain() is True
     with pytest.raises(Draining):
         client.imagine("a whale")

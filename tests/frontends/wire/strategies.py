@@ -175,6 +175,13 @@ SOUND: dict[type[msgspec.Struct], dict[str, st.SearchStrategy[Any]]] = {
     m.OpsLedger: {"account": ACCOUNTS | st.just(""), "after": COUNTS, "limit": PAGES},
     m.OpsRetry: {"job": NAMES},
     m.OpsBlocks: {"account": ACCOUNTS | st.just(""), "before": COUNTS, "limit": PAGES},
+    m.OpsLift: {"account": ACCOUNTS},
+    m.Again: {
+        "key": NAMES,
+        "job": NAMES,
+        "seed": st.none() | st.integers(0, 2**64 - 1),
+        "preview_every": st.none() | st.integers(0, 1000),
+    },
     m.ChatSay: {
         "key": NAMES,
         "text": PROMPTS,

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from salon.studio.errors import ReferenceRefused
+from salon.studio.moderation.types import ALLOW, Decision, PolicyRequest, block
 from salon.studio.service import loras as module
-from salon.studio.service.errors import TooMany, WrongValue
+from salon.studio.service.errors import PolicyBlocked, TooMany, WrongValue
 from salon.studio.service.service import Service
 
 from ...engine.lora_files import changes, peft, write
@@ -65,6 +66,34 @@ def test_files_that_are_not_whole_are_counted_by_account_and_in_all(
         assert len(kept(tmp_path)) == 1
 
     serve(work, paused=True)
+
+
+def test_policies_are_asked_before_it_is_kept(serve: Serve, tmp_path: Path) -> None:
+    """They get what the file says of itself, and where it lies; what is blocked leaves nothing."""
+    said = {"ss_output_name": "mine", "tags": "x" * 5000}
+    data = write(tmp_path / "mine.safetensors", peft(changes()), said)[1].read_bytes()
+    asked: list[PolicyRequest] = []
+
+    def judge(request: PolicyRequest) -> Decision:
+        asked.append(request)
+        assert request.lora is not None
+        assert hashlib.sha256(Path(request.lora.path).read_bytes()).hexdigest() == request.lora.digest
+        return block("styles", "No LoRAs of others here.") if len(asked) == 1 else ALLOW
+
+    async def work(service: Service) -> str:
+        text = r"LoRA: No LoRAs of others here \(rule styles\); bring another"
+        with pytest.raises(PolicyBlocked, match=text):
+            await bring(service, data)
+        assert kept(tmp_path) == []
+        return await bring(service, data)
+
+    digest = serve(work, paused=True, policy=judge)
+    assert kept(tmp_path) == [f"{digest}.safetensors"]
+    request = asked[0]
+    assert (request.stage, request.account, request.pictures) == ("upload", "local", ())
+    assert request.lora is not None
+    assert (request.lora.digest, request.lora.size) == (digest, len(data))
+    assert {"ss_output_name": "mine", "tags": "x" * 2000}.items() <= dict(request.lora.metadata).items()
 
 
 def test_more_bytes_than_announced_and_another_digest_are_refused(serve: Serve, lora: bytes, tmp_path: Path) -> None:

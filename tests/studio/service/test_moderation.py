@@ -14,14 +14,14 @@ import pytest
 from PIL import Image
 
 from salon.frontends.fake.worker import Behaviour, FakeWorker
-from salon.parameters.job_request import JobRequest
+from salon.parameters.job_request import JobRequest, Source
 from salon.scheduler.entries import EntryKind
 from salon.studio.errors import JobBlocked
 from salon.studio.moderation.types import ALLOW, Decision, PolicyRequest, block
 from salon.studio.references import digest_of
 from salon.studio.service.context import ServiceContext
 from salon.studio.service.embedded import DurableStudio
-from salon.studio.service.errors import PolicyBlocked, PolicyDown, PolicyTimeout
+from salon.studio.service.errors import NoSuchAccount, PolicyBlocked, PolicyDown, PolicyTimeout
 from salon.studio.service.moderation import WITHHELD, Strikes
 from salon.studio.service.options import ServiceOptions
 from salon.studio.service.service import Service
@@ -79,11 +79,12 @@ class NoCats:
     def __init__(self, *stages: str) -> None:
         self.stages = stages or ("prompt", "upload", "pictures")
         self.asked: list[PolicyRequest] = []
+        self.word = "cat"
 
     def __call__(self, request: PolicyRequest) -> Decision:
         self.asked.append(request)
         texts = (request.prompt, *request.texts)
-        return block("no-cats", "Cats are not drawn here.") if any("cat" in text for text in texts) else ALLOW
+        return block("no-cats", "Cats are not drawn here.") if any(self.word in text for text in texts) else ALLOW
 
 
 def digests(blobs: Blobs) -> set[str]:
@@ -263,6 +264,70 @@ def test_who_is_blocked_again_and_again_has_to_wait_also_after_a_restart(run: Ru
     run(later, NoCats(), policy_blocks=3)
 
 
+def test_an_operator_ends_a_timeout_also_for_the_next_start(run: Run) -> None:
+    async def first(service: Service) -> None:
+        service.context.accounts.open(AccountRow(account="ann", plan="basic"))
+        for number in range(2):
+            with pytest.raises(PolicyBlocked):
+                await service.submit_all("ann", wanted(f"k{number}", "a cat"))
+        left_ms = (await service.accounts.show("ann")).timeout_ms - service.context.now_ms()
+        assert 500_000 < left_ms <= 600_000
+        assert await service.accounts.lift("ann")
+        assert not await service.accounts.lift("ann")
+        with pytest.raises(NoSuchAccount):
+            await service.accounts.lift("eve")
+
+    async def later(service: Service) -> None:
+        assert (await service.accounts.show("ann")).timeout_ms == 0
+        await service.submit_all("ann", wanted("k", "a dog"))
+        with pytest.raises(PolicyBlocked):  # one strike, and not three
+            await service.submit_all("ann", wanted("k2", "a cat"))
+        await service.submit_all("ann", wanted("k3", "a dog"))
+        assert len((await service.jobs.moderator.page("ann")).blocks) == 3, "the decisions stay"
+
+    run(first, NoCats("prompt"), policy_blocks=2)
+    run(later, NoCats("prompt"), policy_blocks=2)
+
+
+def test_a_plan_says_what_would_be_blocked_and_counts_for_nothing(run: Run) -> None:
+    async def work(service: Service) -> None:
+        service.context.accounts.open(AccountRow(account="ann", plan="basic"))
+        for _ in range(3):
+            with pytest.raises(PolicyBlocked, match=r"prompt: Cats are not drawn here \(rule no-cats\)"):
+                await service.plan("ann", wanted("k", "a {dog, cat}"))
+        assert (await service.jobs.moderator.page()).blocks == ()
+        assert (await service.plan("ann", wanted("k", "a dog"))).total_cost_ms > 0
+        await service.submit_all("ann", wanted("k", "a dog"))
+
+    run(work, NoCats("prompt"), policy_blocks=2)
+
+
+def test_texts_that_a_job_makes_pass_as_prompts_do(run: Run) -> None:
+    policy = NoCats("prompt")
+
+    async def work(service: Service) -> None:
+        service.context.accounts.open(AccountRow(account="ann", plan="pro"))
+        before = service.context.ledger.balance("ann")
+        digest = digest_of(picture())
+        await service.jobs.references.add("ann", digest, picture())
+        asked: dict[str, Any] = {"kind": "describe", "sources": (Source(digest=digest),), "parameters": {}}
+        one = await service.submit("ann", wanted("k", "", language=False, **asked))
+        record = await ended(service, one.job.job, "ann")
+        assert (record.state, len(record.texts)) == ("done", 4)
+        assert policy.asked[-1].texts == ("thing 1", "thing 2", "thing 3", "thing 4")
+        assert (policy.asked[-1].job, policy.asked[-1].kind) == (one.job.job, "describe")
+        policy.word = "thing"
+        spent = service.context.ledger.balance("ann")
+        two = await service.submit("ann", wanted("k2", "", language=False, **asked))
+        record = await ended(service, two.job.job, "ann")
+        assert (record.state, record.failure, record.texts, record.charged_ms) == ("blocked", "no-cats", (), 0)
+        assert service.context.ledger.balance("ann") == spent < before
+        (row,) = (await service.jobs.moderator.page()).blocks
+        assert (row.stage, row.job) == ("prompt", two.job.job)
+
+    run(work, policy)
+
+
 def test_strikes_count_within_a_window() -> None:
     strikes = Strikes(2, 100, 1_000)
     strikes.add("a", 0)
@@ -329,8 +394,12 @@ def test_pictures_that_no_policy_looks_at_are_not_shown(run: Run) -> None:
 
 def test_a_studio_in_a_program_has_its_policy(tmp_path: Path) -> None:
     with DurableStudio(tmp_path / "data", policy=NoCats("prompt"), studio=open_studio) as studio:
-        with pytest.raises(PolicyBlocked, match="rule no-cats"):
-            studio.imagine("a cat")
+        for _ in range(5):
+            with pytest.raises(PolicyBlocked, match="rule no-cats"):
+                studio.imagine("a cat")
+        with pytest.raises(PolicyTimeout):
+            studio.plan("a dog")
+        assert (studio.lift_timeout(), studio.lift_timeout()) == (True, False)
         assert len(studio.imagine("a dog", images=1).pictures(20)) == 1
         assert studio.jobs()[0].state == "done"
     with DurableStudio(tmp_path / "data", policy=NoCats("pictures"), studio=open_studio) as studio:

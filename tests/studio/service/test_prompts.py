@@ -187,12 +187,12 @@ def test_a_plan_makes_and_charges_nothing(serve: Serve) -> None:
 def test_settings_hold_where_the_prompt_says_nothing(serve: Serve) -> None:
     async def change(service: Service) -> None:
         await service.prompts.change_settings(
-            "local", {"guidance_scale": 2, "lane": "relax"}, "--guidance 3", reset=False
+            "local", {"guidance_scale": 2, "lane": "relax", "private": True}, "--guidance 3", reset=False
         )
         (one,) = await service.submit_all("local", prompt("k", "cat"))
-        assert (one.job.guidance_scale, one.job.asked_lane) == (3.0, "relax")
-        (typed,) = await service.submit_all("local", prompt("l", "cat --guidance 4 --fast"))
-        assert (typed.job.guidance_scale, typed.job.asked_lane) == (4.0, "fast")
+        assert (one.job.guidance_scale, one.job.asked_lane, one.job.private) == (3.0, "relax", True)
+        (typed,) = await service.submit_all("local", prompt("l", "cat --guidance 4 --fast --public"))
+        assert (typed.job.guidance_scale, typed.job.asked_lane, typed.job.private) == (4.0, "fast", False)
         old = JobRequest(key="old", prompt="cat", parameters={**SMALL, "stylize": 0.0})
         (before,) = await service.submit_all("local", old)
         assert before.job.asked_lane == "fast"
@@ -201,7 +201,10 @@ def test_settings_hold_where_the_prompt_says_nothing(serve: Serve) -> None:
 
     async def after(service: Service) -> None:
         kept = await service.prompts.settings("local")
-        assert (kept.parameters, kept.suffix) == ({"guidance_scale": 2.0, "lane": "relax"}, "--guidance 3")
+        assert (kept.parameters, kept.suffix) == (
+            {"guidance_scale": 2.0, "lane": "relax", "private": True},
+            "--guidance 3",
+        )
         (again,) = await service.submit_all("local", prompt("k", "cat"))
         assert again.existing
         await service.prompts.change_settings("local", {}, None, reset=True)

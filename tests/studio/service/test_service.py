@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from typing import Any
 
 import msgspec
@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from salon.engine.errors import SpecError
-from salon.scheduler.errors import UnknownAccount, UnknownLane
+from salon.scheduler.errors import Refused, UnknownAccount, UnknownLane
 from salon.scheduler.plans import lane_of
 from salon.scheduler.prices import Kind, Work
 from salon.studio.errors import StoreLost
@@ -31,6 +31,7 @@ from salon.studio.service.entries import SESSION, TOKEN
 from salon.studio.service.errors import Draining, KeyReused, NotEnded, NotFailed, UnknownJob, WrongValue
 from salon.studio.service.organized import NamesQuery
 from salon.studio.service.recipe_files import read_png
+from salon.studio.service.repeats import Repeat
 from salon.studio.service.service import Service
 from salon.studio.store.domains.entry import EntryRow
 from salon.studio.store.names import Wanted
@@ -154,6 +155,37 @@ def test_nobody_else_sees_what_is_private(serve: Serve) -> None:
         assert [job.prompt for job in (await service.page("ann")).jobs] == ["a red apple", "a secret"]
         with pytest.raises(UnknownAccount):
             accounts.enter("eve")
+
+    serve(work, open=True, open_accounts=3, open_plan="pro")
+
+
+def test_private_stays_private_on_a_plan_without_it(serve: Serve) -> None:
+    async def work(service: Service) -> None:
+        for name in ("ann", "ben"):
+            service.context.accounts.enter(name)
+        one, _ = await service.submit("ann", request("k", "a secret", private=True))
+        (picture, *_) = (await ended(service, one.job, "ann")).pictures
+        await service.accounts.set("ann", "local", keyed=False, plan="basic")
+        for refused in (
+            service.find(one.job, "ben"),
+            service.log(one.job, "ben"),
+            service.again("ben", Repeat("r", one.job)),
+        ):
+            with pytest.raises(UnknownJob):
+                await refused
+        for whose in ("public", "all"):
+            assert (await service.organize.names("ben", NamesQuery(whose=whose, search="secret"))).jobs == ()
+        assert (await service.page(None, viewer="ben", public=True)).jobs == ()
+        assert not service.jobs.references.may_use("ben", picture.digest)
+        attempts: tuple[Awaitable[Any], ...] = (
+            service.again("ann", Repeat("r", one.job)), service.submit("ann", request("k2", "more", private=True)),
+            service.organize.change("ann", "unpublish", [one.job]),
+        )  # fmt: skip
+        for attempt in attempts:
+            with pytest.raises(Refused, match="Stealth mode is only available for users with a pro plan"):
+                await attempt
+        assert (await service.organize.change("ann", "publish", [one.job])).changed == 1
+        assert not (await service.again("ann", Repeat("r", one.job))).job.private
 
     serve(work, open=True, open_accounts=3, open_plan="pro")
 
