@@ -129,7 +129,7 @@ class OrganizeCommands(Flavour, Generic[J]):
         return (yield from self._call(m.ListPresets(), m.Presets)).presets
 
     @operation
-    def put_preset(self, name: str, parameters: str = "", **values: Any) -> Steps[m.Preset]:
+    def put_preset(self, /, name: str, parameters: str = "", **values: Any) -> Steps[m.Preset]:
         """Keep parameters, as they are typed, under a name: `imagine("a cat", preset=name)`.
 
         Args:

@@ -11,6 +11,7 @@ import pytest
 from salon.frontends.client.client import Client
 from salon.frontends.client.errors import JobFailed
 from salon.frontends.fake.worker import Behaviour
+from salon.frontends.wire.keys import make_pair
 from salon.frontends.zmq.background import BackgroundServer
 
 from .conftest import Open, axe, expect, serve
@@ -162,11 +163,15 @@ def test_a_job_on_its_way(open_page: Open, behaviour: Behaviour, server: Backgro
         page.locator(".job").first.get_by_role("button", name="What can be done with this job").click()
         page.get_by_role("menuitem", name="Cancel").click()
         expect(card.locator(".ended")).to_contain_text("Cancelled")
+        many = page.locator(".job").count()
         behaviour.step_s, behaviour.fail = 0.0, "out of paint"
         card.get_by_role("button", name="Try again").click()
+        expect(other.locator(".job")).to_have_count(many + 1)
         expect(card.locator(".ended")).to_contain_text("out of paint")
         behaviour.fail = ""
+        expect(page.locator(".job")).to_have_count(many + 1)
         page.locator(".job").first.get_by_role("button", name="Try again").click()
+        expect(page.locator(".job")).to_have_count(many + 2)
         loaded(page, 2)
         after = page.locator(".job").first.locator(".tile").first.bounding_box()
         assert (after["width"], after["height"]) == (box["width"], box["height"])  # nothing has jumped
@@ -309,24 +314,31 @@ def test_long_seeds(open_page: Open, server: BackgroundServer) -> None:
         assert client.jobs(1).jobs[0].seed == seed
 
 
-def test_again_from_elsewhere(open_page: Open, server: BackgroundServer, behaviour: Behaviour) -> None:
-    """A job that failed, and was not asked for on this page, runs again with all that it was asked for with."""
-    with Client(server.address) as client:
-        source = client.imagine("a barn", images=1, steps=1)
-        source.wait(timeout_s=30)
-        behaviour.fail = "out of paint"
-        try:
-            failed = source[0].vary("strong", images=1)
-            with pytest.raises(JobFailed):
-                failed.wait(timeout_s=30)
-        finally:
-            behaviour.fail = ""
-        page = open_page()
-        card = page.locator(f'.job[data-job="{failed.id}"]')
-        expect(card.locator(".ended")).to_contain_text("out of paint")
-        card.get_by_role("button", name="Try again").click()
-        expect(card.locator(".tile.loaded")).to_have_count(1)
-        assert client.jobs(1).jobs[0].job == failed.id  # the very same, and no job of fewer parameters
+def test_again_of_any_kind_and_style(browser: Any, tmp_path: Path, behaviour: Behaviour) -> None:
+    """A job that failed, was asked for elsewhere and by nobody who operates, is made once more with all that it had."""
+    with serve(tmp_path, behaviour, curve=True, open=True, open_plan="unlimited") as keyed:
+        assert keyed.server is not None
+        with Client(keyed.address, key=make_pair()), Client(keyed.address, key=make_pair()) as client:
+            client.account()
+            source = client.imagine("a barn", images=1, steps=1)
+            source.wait(timeout_s=30)
+            behaviour.fail = "out of paint"
+            try:
+                failed = source[0].vary("strong", images=1)
+                with pytest.raises(JobFailed):
+                    failed.wait(timeout_s=30)
+            finally:
+                behaviour.fail = ""
+            page = browser.new_context().new_page()
+            page.goto(client.entry.link().url)
+            card = page.locator(f'.job[data-job="{failed.id}"]')
+            expect(card.locator(".ended")).to_contain_text("out of paint")
+            card.get_by_role("button", name="Try again").click()
+            expect(page.locator(".job").first.locator(".tile.loaded")).to_have_count(1)
+            info = client.jobs(1).jobs[0]
+            assert (info.kind, info.seed, info.knobs) == ("vary", failed.info.seed, failed.info.knobs)
+            assert info.sources[0].job == source.id
+            page.context.close()
 
 
 def test_what_fails_at_first_is_asked_again(open_page: Open, job: str) -> None:

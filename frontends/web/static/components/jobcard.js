@@ -3,6 +3,7 @@
 import { classes, html } from "../lib/html.js";
 import { clock, gpuTime, ratio } from "../lib/format.js";
 import { TITLES, makings, make, ofJob, retry, uses } from "../lib/actions.js";
+import { session } from "../lib/api.js";
 import { Icon } from "./icon.js";
 import { Menu } from "./menu.js";
 import { show } from "./lightbox.js";
@@ -70,7 +71,7 @@ function State({ job }) {
   const title = { failed: "It failed", cancelled: "Cancelled", blocked: "Not shown" }[info.state] ?? info.state;
   return html`<div class="ended" data-state=${info.state}>
     <p>${title}${info.reason && info.reason !== info.state ? `: ${info.reason}` : "."}</p>
-    ${info.state !== "blocked" && html`<button type="button" onClick=${() => retry(job)}><${Icon} name="again" /><span>Try again</span></button>`}
+    ${info.state !== "blocked" && info.account === session.value?.account && html`<button type="button" onClick=${() => retry(job)}><${Icon} name="again" /><span>Try again</span></button>`}
   </div>`;
 }
 

@@ -1,9 +1,9 @@
 // What can be made of a picture or of a job, once for tiles, menus, the lightbox and keys.
 
-import { call, pictureUrl, session } from "./api.js";
+import { call, callOnce, pictureUrl, session } from "./api.js";
 import { liked, mark, nameOf } from "./likes.js";
 import { go } from "./router.js";
-import { cancel, remove, submit } from "./store.js";
+import { cancel, put, remove, submit } from "./store.js";
 import * as wish from "./wish.js";
 import { focusBar, write } from "../components/bar.js";
 import { confirm } from "../components/dialog.js";
@@ -106,6 +106,7 @@ export function ofJob(job) {
   return [
     ...(job.ended || !own ? [] : [{ id: "cancel", label: "Cancel", icon: "close", key: "x", run: () => void attempt(() => cancel(job)) }]),
     ...(draws ? [{ id: "reroll", label: "Again, with another seed", icon: "again", key: "r", run: () => void make("reroll", job, -1) }] : []),
+    ...(own && job.ended && !draws ? [{ id: "again", label: "Try again", icon: "again", key: "r", run: () => void retry(job) }] : []),
     ...(info.prompt ? [
       { id: "prompt", label: "Use the prompt", icon: "words", key: "p", run: () => write(info.prompt) },
       { id: "copy", label: "Copy the prompt", icon: "copy", run: () => void copy(info.prompt, "The prompt is") },
@@ -128,28 +129,12 @@ export async function removal(job) {
   });
 }
 
-/** Ask again for a job that has failed: by its request; else the server runs it again as it was asked for, for an operator;
- * else by what is known of it. @param {Job} job */
+/** Ask for a job of one's own once more, of whatever kind: the very same, where it ended without pictures. @param {Job} job */
 export const retry = (job) =>
   attempt(async () => {
-    if (job.asked) await submit(job.asked);
-    else if (session.peek()?.role === "operator" && job.info.peek().state === "failed") await call("ops.retry", { job: job.id });
-    else await submit(requestOf(job));
+    put((await callOnce("again", { job: job.id })).job);
+    tell("Asked for once more.");
   });
-
-/**
- * Return the request that a job was asked for by, where its record says all of it. Error: it does not, and something else
- * would be drawn.
- * @param {Job} job @returns {import("./types.js").Wanted}
- */
-function requestOf(job) {
-  const { kind, prompt, negative_prompt, width, height, images, seed, steps, guidance_scale, solver, knobs, terms, styles, starts, lane, private: hidden } = job.info.peek();
-  if (kind !== "imagine" || starts.length || Object.keys(terms).length || Object.keys(styles).some((name) => name !== "style:default")) {
-    throw new Error("This job was not asked for on this page, and not all of its parameters are known here. Ask again where it was asked for.");
-  }
-  const words = { ...(negative_prompt && { negative_prompt }), ...(!Object.keys(styles).length && { raw: true }) };
-  return { prompt, parameters: { width, height, images, seed, steps, guidance_scale, solver, ...words, ...knobs, lane, private: hidden } };
-}
 
 /** @param {Job} job @param {number} index @param {wish.Role} role */
 function use(job, index, role) {

@@ -19,8 +19,6 @@ export class Job {
     this.steps = signal({ step: info.step, steps: info.steps });
     /** Address of the latest preview: all pictures in one. */
     this.preview = signal("");
-    /** The request that it was made of, if it was alone and came from this page. @type {import("./types.js").Wanted | null} */
-    this.asked = null;
   }
 
   get ended() {
@@ -137,9 +135,7 @@ export async function submit({ kind = "imagine", prompt = "", parameters = {}, s
   const fields = { kind, prompt, parameters, sources, language: true, preview_every: PREVIEW_EVERY };
   const accepted = await callOnce("submit", fields);
   const jobs = [accepted.job, ...(accepted.more ?? [])];
-  const made = batch(() => jobs.reverse().map((info) => put(info)).reverse());
-  if (made.length === 1 && made[0]) made[0].asked = { kind, prompt, parameters, sources };
-  return made;
+  return batch(() => jobs.reverse().map((info) => put(info)).reverse());
 }
 
 /** @param {Job} job */
