@@ -319,7 +319,6 @@ def test_again_of_any_kind_and_style(browser: Any, tmp_path: Path, behaviour: Be
     with serve(tmp_path, behaviour, curve=True, open=True, open_plan="unlimited") as keyed:
         assert keyed.server is not None
         with Client(keyed.address, key=make_pair()), Client(keyed.address, key=make_pair()) as client:
-            client.account()
             source = client.imagine("a barn", images=1, steps=1)
             source.wait(timeout_s=30)
             behaviour.fail = "out of paint"

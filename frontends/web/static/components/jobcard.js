@@ -88,8 +88,8 @@ function Row({ job }) {
     </div>
     <div role="group" aria-label="Zoom, pan, region and more">
       ${numbers.map((index) => html`<${Menu} key=${index} class="tiny" label=${`Zoom, pan, region and more of picture ${index + 1}`} text=${images > 1 ? String(index + 1) : "More"} items=${() => [...makings(job, index), null, ...uses(job, index)]} />`)}
+      <button type="button" class="tiny" aria-label="Again, with another seed" title="Again, with another seed" onClick=${() => make("reroll", job, -1)}><${Icon} name="again" /></button>
     </div>
-    <button type="button" class="tiny" aria-label="Again, with another seed" title="Again, with another seed" onClick=${() => make("reroll", job, -1)}><${Icon} name="again" /></button>
   </div>`;
 }
 
