@@ -12,7 +12,7 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Route
+from starlette.routing import BaseRoute, Match, Route
 
 from ...errors import SalonError, complaint
 from ...studio.errors import StoreError
@@ -133,4 +133,12 @@ async def _unrouted(request: Request, error: Exception) -> Response:
         status, body, headers = failure_body(refusal)
     else:
         status, body, headers = refusal.status, body_of(refusal), headers_of(refusal)
-    return Response(body, status, {**headers, **(error.headers or {})}, JSON)
+    allow = {"allow": ", ".join(sorted(_methods(request)))} if status == 405 else {}
+    return Response(body, status, {**headers, **allow}, JSON)
+
+
+def _methods(request: Request) -> set[str]:
+    """Return the methods that a path takes, of all its routes."""
+    routes = [each for each in request.app.routes if isinstance(each, Route)]
+    found = [each.methods or set() for each in routes if each.matches(request.scope)[0] is not Match.NONE]
+    return set[str]().union(*found)

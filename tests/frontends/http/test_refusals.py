@@ -91,6 +91,8 @@ def test_other_ways_to_ask_wrongly(http: httpx.Client) -> None:
     for answer, status in ((http.get(WHERE), 405), (http.post("/v1/images"), 404), (http.get("/v2"), 404)):
         assert answer.status_code == status
         assert answer.json()["error"]["code"] == "unknown_url"
+    for path, methods in (("/v1/files", "GET, HEAD, POST"), (f"/v1/files/{'0' * 64}", "DELETE, GET, HEAD")):
+        assert http.patch(path).headers["allow"] == methods  # of all its routes
     assert http.get("/v1/models", headers={"authorization": "Basic x"}).status_code == 401
 
 
