@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 logging.getLogger("python_multipart").setLevel(logging.ERROR)  # a malformed form is refused, not logged
 
-READ: Final = 1 << 18  # bytes of a form that are read at a time
+READ: Final = 1 << 20  # bytes of a form that are read at a time
 MAX_PARTS: Final = 200
 MAX_HEADERS: Final = 8  # of a part
 MAX_HEADER: Final = 4096  # bytes of one
