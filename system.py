@@ -241,6 +241,22 @@ def expand_home(text: str, what: str) -> str:
     return whole
 
 
+def in_memory(folder: str | os.PathLike[str], mounts: str = "/proc/self/mounts") -> bool:
+    """Return whether files of a folder take memory (tmpfs). False if the system does not tell.
+
+    Args:
+        mounts: the system's own list of mounted filesystems, or one that imitates another machine's.
+    """
+    place, found = os.path.realpath(folder), ("", "")
+    with suppress(OSError, ValueError), open(mounts, encoding="utf-8", errors="replace") as file:
+        for line in file:
+            _, point, kind, *_ = line.split(" ")
+            point = point.replace("\\040", " ")
+            if os.path.commonpath([place, point]) == point and len(point) >= len(found[0]):
+                found = point, kind
+    return found[1] in ("tmpfs", "ramfs")
+
+
 def available_memory(meminfo: str = "/proc/meminfo") -> int | None:
     """Return the bytes of memory that can be had without swapping; None if the system does not tell.
 

@@ -106,7 +106,11 @@ class Engine:
         own = None if model.pictured is None else model.pictured.adapter.branch
         widths = (own.widths if own is not None else ()) or (sizes.adapter_width,) * sizes.adapter_layers
         self._adapter_widths = () if model.reference_widths else widths  # of the layers that adapters enter
-        self.recorded = RecordedSteps(ops, model.denoiser, sizes, self._adapter_widths) if runs_graphs(ops) else None
+        self.recorded: RecordedSteps | None = None
+        if runs_graphs(ops):
+            joined, kept = own is not None and bool(own.head), model.reference_widths
+            layers = self._adapter_widths
+            self.recorded = RecordedSteps(ops, model.denoiser, sizes, layers, joined=joined, kept=kept)
         widths = model.reference_widths or model.text_widths or widths
         arena = Arena(ops, len(widths), widths, limits.arena_bytes)
         derive = self._derived if model.styles or model.pictured else None

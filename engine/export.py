@@ -1,8 +1,9 @@
 """Write a model as ONNX graphs, and open a folder that has them.
 
 A folder has `step.onnx`, an evaluation of the model for any batch without adapters; `step_adapters.onnx`, the same with
-adapters, where the model takes some; `step_references.onnx`, where batches that look at pictures are made another way
-(Qwen-Image-Edit-2511); `weights.data`, the weights of all; and `manifest.json`, what they are of.
+adapters, where the model takes some; `step_references.onnx`, where batches that look at pictures are made another way;
+`decoder.onnx`, which makes pixels of one picture's tokens; `weights.data`, the weights of all; and `manifest.json`, of
+what they are.
 """
 
 from __future__ import annotations
@@ -17,8 +18,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ..errors import complaint
 from ..system import explain
-from .errors import CheckpointError, OutputError, SpecError
+from .errors import CheckpointError, OutputError
 from .graph_files import write_graphs
+from .recorded import record_decoder
 
 if TYPE_CHECKING:
     from ..kernels.onnx.recording import Progress
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
 FORMAT: Final = 1  # version of the manifest, of the inputs' names and of what they mean
 MANIFEST: Final = "manifest.json"
 WEIGHTS: Final = "weights.data"
-STEP, WITH_ADAPTERS, WITH_REFERENCES = "step", "step_adapters", "step_references"
+STEP, WITH_ADAPTERS, WITH_REFERENCES, DECODER = "step", "step_adapters", "step_references", "decoder"
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,12 +55,11 @@ def export(engine: Engine, folder: Path, *, dtype: Dtype = "float32", progress: 
 
     Args:
         engine: of a backend that runs graphs, whose table can record them.
-        dtype: what matrix products read in the graphs.
+        dtype: what matrix products read in the graphs of steps. The decoder's is float32.
         progress: is told of the bytes of weights that are written, and of all.
 
     Raises:
         RecordError: the model does what no graph can hold. The message names the op and the line of the model.
-        SpecError: the model has an IP-Adapter that is not recorded.
         OutputError: the folder has something in it, is a file, has no room for the weights, or cannot be written.
     """
     from ..kernels.onnx.graph import OPSET
@@ -66,16 +67,15 @@ def export(engine: Engine, folder: Path, *, dtype: Dtype = "float32", progress: 
     want_new(folder)
     assert engine.recorded is not None, "an engine that runs no graphs"
     notes = {"salon.format": str(FORMAT), "salon.model": engine.model.digest, "salon.dtype": dtype}
-    steps, styles = engine.recorded, engine.model.pictured
-    if styles is not None and styles.adapter.branch.head:
-        got, allowed = "InstantX's of FLUX.1, which no graph has", "adapters that act by terms of attention alone"
-        raise SpecError(complaint("--ip-adapter", got, allowed, "leave it out, and export the model by itself"))
+    steps = engine.recorded
     variants = {STEP: steps.usual()}
     if steps.layers:
         variants[WITH_ADAPTERS] = steps.usual(adapters=True)
     if (looking := steps.looking()) is not None:
         variants[WITH_REFERENCES] = looking
-    made = {name: steps.record(variant, dtype=dtype, notes=notes) for name, variant in variants.items()}
+    made = {name: steps.record(variant, dtype=dtype, notes=notes, named=True) for name, variant in variants.items()}
+    codec, channels = engine.model.denoiser.codec, engine.model.architecture.token_channels
+    made[DECODER] = record_decoder(engine.ops, codec, channels, notes={**notes, "salon.dtype": "float32"})
     with _writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
     paths = {folder / f"{name}.onnx": recording for name, recording in made.items()}
@@ -87,7 +87,7 @@ def export(engine: Engine, folder: Path, *, dtype: Dtype = "float32", progress: 
         "model": {"name": engine.model.name, "version": engine.model.version, "digest": engine.model.digest},
         "family": engine.model.family,
         "graphs": {
-            name: {"file": path.name, "inputs": sorted(recording.inputs), "output": "velocity"}
+            name: {"file": path.name, "inputs": sorted(recording.inputs), "output": recording.result}
             for name, (path, recording) in zip(made, paths.items(), strict=True)
         },
         "files": {path.name: facts for path, facts in files.items()},

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from ..errors import complaint
-from ..system import explain
+from ..system import explain, in_memory
 from .errors import OutputError
+from .memory import free_memory
 
 if TYPE_CHECKING:
     from ..kernels.onnx.recording import Progress, Recording
@@ -41,9 +42,11 @@ def write_graphs(
 
     wanted = size_of(recordings.values())
     try:
-        free = shutil.disk_usage(data.parent).free
-        if free < wanted:
-            got, remedy = f"{free:,} bytes free", f"make room there, or choose another folder ({by})"
+        free, held = shutil.disk_usage(data.parent).free, free_memory() if in_memory(data.parent) else None
+        least = free if held is None else min(free, held)
+        if least < wanted:
+            where = "" if least == free else " of memory, where that folder is"
+            got, remedy = f"{least:,} bytes free{where}", f"make room there, or choose another folder ({by})"
             raise OutputError(complaint(what, got, f"{wanted:,} for the graph's weights", remedy))
         return write(recordings, data, progress)
     except BaseException as error:

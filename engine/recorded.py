@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import numpy as np
 
 from ..kernels.ops import Ops, Vector
-from .denoiser import AdapterTable, Denoiser, LaysOutForGraphs, Pages, Sample
+from .denoiser import AdapterTable, Denoiser, KeptReferences, LaysOutForGraphs, Pages, Sample
 from .graph_files import graph_file
 from .text.pipeline import read_only
 
 if TYPE_CHECKING:
     from ..kernels.onnx.recording import Recording
     from ..kernels.onnx.table import Session
+    from .codecs import LatentCodec
     from .info import Architecture
 
 TEXTS: Final = (5, 40, 11)  # rows of the texts of a recorded batch
@@ -28,7 +29,8 @@ TEXTS: Final = (5, 40, 11)  # rows of the texts of a recorded batch
 GRIDS: Final = (((11, 21), (33, 26), (14, 29)), ((8, 16), (24, 8), (16, 40)))
 REFERENCES: Final = ((2, 3), (6, 5), (3, 3))  # sides of what its samples look at
 TOKENS: Final = (3, 2, 4, 1, 2, 3, 2, 4)  # of its adapters, which two of the samples have
-ROWS: Final = 37  # of the pages that hold them
+ROWS: Final = 67  # of the pages that hold them, or what the samples look at
+DECODED: Final = (5, 7)  # sides in tokens of the picture by which a decoder is recorded
 
 
 def runs_graphs(ops: Any) -> bool:
@@ -61,14 +63,26 @@ class RecordedSteps:
         denoiser: what is evaluated.
         sizes: what it reads.
         layers: columns of each layer that adapters enter.
+        joined: whether they act on text and in single blocks too (`AdapterTable.joined`).
+        kept: columns of each layer's keys of references that are kept; (): references are rows, or there are none.
 
     Attributes:
         runs: evaluations by a graph.
         others: evaluations op by op, of batches that no recording takes: those with LoRAs.
     """
 
-    def __init__(self, ops: Any, denoiser: Denoiser, sizes: Architecture, layers: Sequence[int] = ()) -> None:
-        self.ops, self.denoiser, self.sizes, self.layers = ops, denoiser, sizes, layers
+    def __init__(
+        self,
+        ops: Any,
+        denoiser: Denoiser,
+        sizes: Architecture,
+        layers: Sequence[int] = (),
+        *,
+        joined: bool = False,
+        kept: Sequence[int] = (),
+    ) -> None:
+        self.ops, self.denoiser, self.sizes = ops, denoiser, sizes
+        self.layers, self.joined, self.kept = layers, joined, kept
         self.runs = self.others = 0
         self._sessions: list[tuple[Recording, Session]] = []
         self._skeletons: dict[Variant, Hashable] = {}
@@ -79,6 +93,11 @@ class RecordedSteps:
     def num_graphs(self) -> int:
         """How many graphs were recorded."""
         return len(self._sessions)
+
+    @property
+    def num_bytes(self) -> int:
+        """Bytes of weights that were written for them."""
+        return sum(recording.num_bytes for recording, _ in self._sessions)
 
     def velocity(self, layout: Any, latents: Any, times: Vector, pages: Any) -> Any:
         """Evaluate the model as `Denoiser.velocity` does.
@@ -101,7 +120,7 @@ class RecordedSteps:
             return session
         taken, adapters = self.formed(layout), bool(getattr(layout, "terms", None))
         arguments = {"layout": taken}
-        if adapters:
+        if adapters or getattr(layout, "met", None) is not None:
             arguments["pages"] = _Pages(list(pages.keys), list(pages.values))
         session = self._find(arguments)
         if session is None:
@@ -180,29 +199,54 @@ class RecordedSteps:
     def example(self, variant: Variant) -> tuple[dict[str, Any], Callable[..., Any]]:
         """Return the arguments of an evaluation of a batch that can be recorded, by their names, and the function."""
         ops, sizes, rng = self.ops, self.sizes, np.random.default_rng(7)
-        samples = []
-        for grid, rows, seen in zip(GRIDS[variant.place], TEXTS, REFERENCES, strict=True):
-            tokens = rng.standard_normal((rows, sizes.text_width)).astype(np.float32)
+        samples, order, kept = list[Sample](), rng.permutation(ROWS).astype(np.int32), None
+        for grid, count, seen in zip(GRIDS[variant.place], TEXTS, REFERENCES, strict=True):
+            tokens = rng.standard_normal((count, sizes.text_width)).astype(np.float32)
             pooled = rng.standard_normal(sizes.pooled_width).astype(np.float32)
             looks = (seen,) if variant.references else ()
-            samples.append(Sample(grid, read_only(tokens, pooled), sizes.embedded_guidance, references=looks))
-        table, pages = None, None
+            if looks and self.kept:
+                area = seen[0] * seen[1]
+                kept, order, looks = KeptReferences(looks, None, rows=order[:area]), order[area:], ()
+            text = read_only(tokens, pooled)
+            samples.append(Sample(grid, text, sizes.embedded_guidance, references=looks, kept=kept))
+        table, widths = None, () if kept is None else self.kept
         if variant.adapters:
             ends = np.cumsum([0, *TOKENS]).astype(np.int32)
             owners = np.array([0, 2] * (len(TOKENS) // 2), np.int32)
             weights = np.linspace(0.25, 1, len(TOKENS), dtype=np.float32)
-            table = AdapterTable(owners, ends, rng.permutation(ROWS)[: ends[-1]].astype(np.int32), weights)
-            drawn = [[rng.standard_normal((ROWS, width)).astype(np.float32) for width in self.layers] for _ in range(2)]
-            pages = _Pages(*([ops.array(each) for each in part] for part in drawn))
+            table, widths = AdapterTable(owners, ends, order[: ends[-1]], weights, self.joined), self.layers
         layout = self.formed(self.denoiser.layout(ops, samples, table))
         count = sum(sample.rows for sample in samples)
         latents = ops.array(rng.standard_normal((count, sizes.token_channels)).astype(np.float32), "float32")
         (times,) = ops.vectors(self.denoiser.times(np.array([0.9, 0.5, 0.25], np.float32)))
         arguments: dict[str, Any] = {"layout": layout, "latents": latents, "times": times}
-        if pages is not None:
-            arguments["pages"] = pages
+        if widths:
+            drawn = [[rng.standard_normal((ROWS, width)).astype(np.float32) for width in widths] for _ in range(2)]
+            arguments["pages"] = _Pages(*([ops.array(each) for each in part] for part in drawn))
 
         def velocity(table: Ops[Any, Any], layout: Any, latents: Any, times: Vector, pages: Pages | None = None) -> Any:
             return self.denoiser.velocity(table, layout, latents, times, pages=pages)
 
         return arguments, velocity
+
+
+def record_decoder(ops: Any, codec: LatentCodec, channels: int, **options: Any) -> Recording:
+    """Record how tokens of one picture of any sides become pixels, of about -1 to 1.
+
+    Args:
+        ops: a table that runs graphs.
+        channels: C, columns of a token.
+
+    Raises:
+        RecordError: the codec does what no graph can hold.
+    """
+    from ..kernels.onnx.recording import record
+
+    height, width = DECODED
+    latents = ops.array(np.zeros((height * width, channels), np.float32), "float32")
+
+    def pixels(table: Any, latents: Any, grids: Any) -> Any:
+        return codec.recorded(table, latents, grids)
+
+    arguments = {"latents": latents, "grids": np.array([DECODED], np.int32)}
+    return record(ops, pixels, arguments, result="pixels", **options)

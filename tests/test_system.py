@@ -143,3 +143,15 @@ def test_home(monkeypatch: pytest.MonkeyPatch) -> None:
     assert expand_home("", "--data") == ""
     with pytest.raises(NoHome, match=r"^--data: got '~nosuch/x' \(no home for ~nosuch\), .* or \./~nosuch for a file"):
         expand_home("~nosuch/x", "--data")
+
+
+def test_folders_in_memory_are_told_by_what_is_mounted_there(tmp_path: Path) -> None:
+    mounts = tmp_path / "mounts"
+    lines = (
+        f"/dev/vda / ext4 rw 0 0\ntmpfs {tmp_path}/a\\040b tmpfs rw 0 0\n",
+        f"/dev/vdb {tmp_path}/a\\040b/disk xfs 0 0\n",
+    )
+    mounts.write_text("".join(lines))
+    for place, found in (("a b", True), ("a b/deep", True), ("a b/disk/deep", False), ("a bc", False), (".", False)):
+        assert system.in_memory(tmp_path / place, str(mounts)) is found, place
+    assert not system.in_memory(tmp_path, str(tmp_path / "nothing"))

@@ -70,6 +70,9 @@ class LatentCodec(Protocol):
             ValueError: there are more or fewer pixels than the grids say.
         """
 
+    def recorded(self, ops: Any, latents: Any, grids: Any) -> Any:
+        """Decode one picture as `decode` does, on the table that records graphs (`kernels/onnx/recorder.py`)."""
+
     def latents(self, tokens: NDArray[np.float32], grid: tuple[int, int]) -> NDArray[np.float32]:
         """Unpack one image's tokens float32 [T, C] into its latents float32 [height, width, channels]."""
 

@@ -41,6 +41,11 @@ class Kl(PackedKl):
         means = moments[:, : config.latent_channels] - np.float32(config.shift_factor)
         return ops.array(means * np.float32(config.scaling_factor), "float32")
 
+    def recorded(self, ops: Any, latents: Any, grids: Any) -> Any:
+        """See `LatentCodec`."""
+        factors, shifts = (numbers[: self.config.latent_channels] for numbers in self.scale)
+        return vae.decode(ops, self.weights, ops.scaled(latents, factors, shifts), grids)
+
     def latents(self, tokens: Float32, grid: tuple[int, int]) -> Float32:
         """See `LatentCodec`."""
         return tokens.reshape(*grid, -1)

@@ -25,6 +25,11 @@ class NormedKl(PackedKl):
         super().__init__(weights.packed)
         self.mean, self.deviation = weights.mean, weights.deviation
 
+    @property
+    def scale(self) -> tuple[Float32, Float32]:
+        """See `PackedKl`."""
+        return self.deviation, self.mean
+
     def unscaled(self, tokens: Float32) -> Float32:
         """See `PackedKl`."""
         return tokens * self.deviation + self.mean

@@ -77,6 +77,17 @@ class PackedKl:
         tokens = np.concatenate([pack(part, height, width) for part, (height, width) in images])
         return ops.array(self.scaled(tokens), "float32")
 
+    def recorded(self, ops: Any, latents: Any, grids: Any) -> Any:
+        """See `LatentCodec`."""
+        z = ops.unpacked(ops.scaled(latents, *self.scale), grids, SIDE)
+        return vae.decode(ops, self.weights, z, grids * np.int32(SIDE))
+
+    @property
+    def scale(self) -> tuple[Float32, Float32]:
+        """Factors and shifts, float32 [C] each, that make the autoencoder's own latents of a model's tokens."""
+        ones, config = np.ones(SIDE * SIDE * self.config.latent_channels, np.float32), self.config
+        return ones / np.float32(config.scaling_factor), ones * np.float32(config.shift_factor)
+
     def unscaled(self, tokens: Float32) -> Float32:
         """Return tokens of the autoencoder's own latents, of those that a model denoises: float32 [T, C]."""
         return tokens / np.float32(self.config.scaling_factor) + np.float32(self.config.shift_factor)

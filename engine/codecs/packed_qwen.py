@@ -81,6 +81,11 @@ class PackedQwen:
         images = zip(np.split(z, cuts), grids.tolist(), strict=True)
         return ops.array(np.concatenate([pack(part, height, width) for part, (height, width) in images]), "float32")
 
+    def recorded(self, ops: Any, latents: Any, grids: Any) -> Any:
+        """See `LatentCodec`."""
+        z = ops.scaled(ops.unpacked(latents, grids, SIDE), self._std, self._mean)
+        return qwen_vae.decode(ops, self.weights, z, grids * np.int32(SIDE))
+
     def latents(self, tokens: Float32, grid: tuple[int, int]) -> Float32:
         """See `LatentCodec`."""
         height, width = grid

@@ -1,11 +1,13 @@
 """Record ragged attention: rows go to lanes of their samples, are attended there, and come back.
 
 The lanes are as many as the longest sample has rows. What runtimes know of attention they find in the plain nodes.
+Terms of adapters are a node of our own, with the function that it stands for.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -14,9 +16,10 @@ from ..ops import AdapterTerms
 from .arrays import Array
 from .base import Base
 from .batches import RecordedSegments
-from .graph import BOOL, FLOAT, INT64, Value
+from .graph import BOOL, FLOAT, INT64, Graph, Value
 
 HIDDEN: Final = np.float32(-1e30)  # score of a key that a row does not see
+ADAPTER_TERMS: Final = "AdapterTerms"  # an op of our own, which is a function of the model
 
 
 class AttentionOps(Base):
@@ -92,48 +95,51 @@ class AttentionOps(Base):
         return graph.node("Reshape", [found, shape])
 
     def _terms(self, terms: AdapterTerms, q: Any, segments: RecordedSegments, heads: int, factor: np.float32) -> Value:
-        """Return the sum of adapter terms for every row, float32 [T, D]; zero where there is none.
+        """Return the sum of adapter terms for every row, float32 [T, D]; zero where there is none."""
+        inputs = [
+            self.read(q if terms.queries is None else terms.queries), self.read(terms.keys), self.read(terms.values),
+            segments.rows(), *(part.value for part in (terms.segments, terms.offsets, terms.rows, terms.weights)),
+        ]  # fmt: skip
+        attributes = {"heads": heads, "width": q.shape[1] // heads, "scale": float(factor)}
+        return self.graph.function(ADAPTER_TERMS, inputs, attributes, FLOAT, adapter_terms)
 
-        Every row attends to the tokens of every term, each by a softmax of its own, and the terms of other segments
-        have weight 0: adapters have few tokens.
-        """
-        graph, width = self.graph, q.shape[1]
-        e, none = width // heads, graph.constant(0)
-        queries = self.read(q if terms.queries is None else terms.queries)
-        first, last = graph.constant([0]), graph.constant([np.iinfo(np.int64).max])
-        starts = graph.node("Slice", [terms.offsets.value, first, graph.constant([-1]), first])
-        stops = graph.node("Slice", [terms.offsets.value, graph.constant([1]), last, first])
-        counts = graph.node("Sub", [stops, starts])  # [M]
-        most = graph.node("ReduceMax", [counts], keepdims=0)
-        token = graph.range(most)  # [A]
-        column = graph.constant([1])
-        there = graph.node("Less", [token, graph.node("Unsqueeze", [counts, column])], BOOL)  # [M, A]
-        at = graph.node("Add", [graph.node("Unsqueeze", [starts, column]), token])
-        rows = graph.node("Gather", [terms.rows.value, graph.node("Where", [there, at, none], INT64)], axis=0)
-        keys, values = (
-            graph.node("Transpose", [graph.node("Reshape", [lanes, graph.constant([0, 0, heads, e])])], perm=order)
-            for lanes, order in (
-                (graph.node("Gather", [self.read(terms.keys), rows], axis=0), [0, 2, 3, 1]),  # [M, H, E, A]
-                (graph.node("Gather", [self.read(terms.values), rows], axis=0), [0, 2, 1, 3]),  # [M, H, A, E]
-            )
-        )
-        split = graph.node("Reshape", [queries, graph.constant([0, heads, e])])
-        mine = graph.node("Transpose", [split], perm=[1, 0, 2])  # [H, T, E]
-        scores = graph.cast(graph.node("MatMul", [mine, keys]), FLOAT)  # [M, H, T, A]
-        scores = graph.node("Mul", [scores, graph.constant(factor)])
-        seen = graph.unsqueeze(there, 1, 2)
-        scores = graph.node("Softmax", [graph.node("Where", [seen, scores, graph.constant(HIDDEN)], FLOAT)], axis=-1)
-        acts = graph.node("Equal", [graph.node("Unsqueeze", [terms.segments.value, column]), segments.rows()], BOOL)
-        some = graph.node("Unsqueeze", [graph.node("Greater", [counts, none], BOOL), column])
-        weight = graph.node(
-            "Mul",
-            [
-                graph.node("Unsqueeze", [terms.weights.value, column]),
-                graph.cast(graph.node("And", [acts, some]), FLOAT),
-            ],
-        )
-        shares = graph.node("Mul", [scores, graph.unsqueeze(weight, 1, 3)])
-        found = graph.cast(graph.node("MatMul", [graph.cast(shares, values.type), values]), FLOAT)  # [M, H, T, E]
-        total = graph.node("ReduceSum", [found, graph.constant([0])], keepdims=0)
-        back = graph.node("Transpose", [total], perm=[1, 0, 2])
-        return graph.node("Reshape", [back, graph.constant([0, width])])
+
+def adapter_terms(graph: Graph, inputs: Sequence[Value], attributes: Mapping[str, Value]) -> Value:
+    """Write what the op `ADAPTER_TERMS` stands for: docs/onnx.md has its inputs and attributes.
+
+    Every row attends to the tokens of every term, each by a softmax of its own, and the terms of other segments have
+    weight 0: adapters have few tokens.
+    """
+    queries, keys, values, row_segments, segments, offsets, rows, weights = inputs
+    queries = graph.cast(queries, keys.type)
+    none, column = graph.constant(0), graph.constant([1])
+    heads, width = (graph.unsqueeze(attributes[name], 0) for name in ("heads", "width"))
+    first, last = graph.constant([0]), graph.constant([np.iinfo(np.int64).max])
+    starts = graph.node("Slice", [offsets, first, graph.constant([-1]), first])
+    stops = graph.node("Slice", [offsets, graph.constant([1]), last, first])
+    counts = graph.node("Sub", [stops, starts])  # [M]
+    token = graph.range(graph.node("ReduceMax", [counts], keepdims=0))  # [A]
+    there = graph.node("Less", [token, graph.node("Unsqueeze", [counts, column])], BOOL)  # [M, A]
+    at = graph.node("Add", [graph.node("Unsqueeze", [starts, column]), token])
+    found = graph.node("Gather", [rows, graph.node("Where", [there, at, none], INT64)], axis=0)
+    split = graph.node("Concat", [graph.constant([0, 0]), heads, width], axis=0)
+    each_key, each_value = (
+        graph.node("Transpose", [graph.node("Reshape", [graph.node("Gather", [x, found], axis=0), split])], perm=order)
+        for x, order in ((keys, [0, 2, 3, 1]), (values, [0, 2, 1, 3]))  # [M, H, E, A] and [M, H, A, E]
+    )
+    apart = graph.node("Reshape", [queries, graph.node("Concat", [first, heads, width], axis=0)])
+    mine = graph.node("Transpose", [apart], perm=[1, 0, 2])  # [H, T, E]
+    scores = graph.cast(graph.node("MatMul", [mine, each_key]), FLOAT)  # [M, H, T, A]
+    scores = graph.node("Mul", [scores, attributes["scale"]])
+    seen = graph.unsqueeze(there, 1, 2)
+    scores = graph.node("Softmax", [graph.node("Where", [seen, scores, graph.constant(HIDDEN)], FLOAT)], axis=-1)
+    acts = graph.node("Equal", [graph.node("Unsqueeze", [segments, column]), row_segments], BOOL)
+    some = graph.node("Unsqueeze", [graph.node("Greater", [counts, none], BOOL), column])
+    both = graph.cast(graph.node("And", [acts, some], BOOL), FLOAT)
+    weight = graph.node("Mul", [graph.node("Unsqueeze", [weights, column]), both])
+    shares = graph.node("Mul", [scores, graph.unsqueeze(weight, 1, 3)])
+    summed = graph.cast(graph.node("MatMul", [graph.cast(shares, values.type), each_value]), FLOAT)  # [M, H, T, E]
+    total = graph.node("ReduceSum", [summed, graph.constant([0])], keepdims=0)
+    back = graph.node("Transpose", [total], perm=[1, 0, 2])
+    whole = graph.node("Concat", [first, graph.node("Mul", [heads, width])], axis=0)
+    return graph.node("Reshape", [back, whole])

@@ -137,18 +137,28 @@ class RecordedGrids:
     Attributes:
         value: int64 [B, 2].
         example: those of the batch that is recorded.
+        known: all that there are in the graph, this one among them.
     """
 
     graph: Graph
     value: Value
     example: Int32
+    known: list[RecordedGrids]
+
+    def __post_init__(self) -> None:
+        self.known.append(self)
+
+    @property
+    def alone(self) -> bool:
+        """Whether they are those of one image, and of one in every batch."""
+        return len(self.example) == 1
 
     def __len__(self) -> int:
         return len(self.example)
 
     def __mul__(self, factor: Any) -> RecordedGrids:
         times = self.graph.constant(int(factor))
-        return RecordedGrids(self.graph, self.graph.node("Mul", [self.value, times]), self.example * factor)
+        return RecordedGrids(self.graph, self.graph.node("Mul", [self.value, times]), self.example * factor, self.known)
 
     def prod(self, axis: int, dtype: Any = None) -> NDArray[Any]:
         """Return the areas of the batch that is recorded."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 import onnx
-from onnx import TensorProto, helper
+from onnx import AttributeProto, TensorProto, helper
 
+DOMAIN: Final = "salon"  # of ops that are functions of the model
 OPSET: Final = 20  # the first that has Gelu
 IR_VERSION: Final = 9  # of that opset
 FLOAT, BFLOAT16, INT64, BOOL = TensorProto.FLOAT, TensorProto.BFLOAT16, TensorProto.INT64, TensorProto.BOOL
@@ -57,16 +58,22 @@ class Weight:
 class Graph:
     """A graph that grows. Equal nodes on equal inputs are one.
 
+    Args:
+        named: whether what has an op of `DOMAIN` becomes a node of that op; else it becomes what that stands for.
+
     Attributes:
         nodes: the nodes, in an order in which they can be computed.
         inputs: name -> (element type, shape of numbers and names).
         weights: the constants that lie beside the graph, by name.
+        functions: what nodes of `DOMAIN` stand for, by their ops.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, named: bool = False) -> None:
+        self._named = named
         self.nodes: list[Any] = []
         self.inputs: dict[str, tuple[int, tuple[int | str, ...]]] = {}
         self.weights: dict[str, Weight] = {}
+        self.functions: dict[str, Any] = {}
         self._constants: dict[str, Any] = {}
         self._made: dict[Any, tuple[Value, ...]] = {}
         self._next = 0
@@ -89,7 +96,8 @@ class Graph:
         kind = _OF_NUMPY[plain.dtype.name]
         if kind == FLOAT and plain.nbytes > _KEPT_INSIDE:
             return self.weight(Weight(name, plain.shape, kind, lambda: plain, name))
-        self._constants.setdefault(name, onnx.numpy_helper.from_array(plain, name))
+        if name not in self._constants:
+            self._constants[name] = onnx.numpy_helper.from_array(plain, name)
         return Value(name, kind)
 
     def weight(self, weight: Weight) -> Value:
@@ -120,6 +128,51 @@ class Graph:
             self.nodes.append(helper.make_node(op, list(names), outputs, name=outputs[0], **attributes))
             self._made[key] = found
         return found
+
+    def function(
+        self,
+        op: str,
+        inputs: Sequence[Value],
+        attributes: Mapping[str, int | float],
+        kind: int,
+        body: Callable[[Graph, Sequence[Value], Mapping[str, Value]], Value],
+    ) -> Value:
+        """Add a node of `DOMAIN`, and to the model a function that it stands for, for runtimes that do not know the op.
+
+        Where such nodes are not named, what it stands for is added.
+
+        Args:
+            attributes: of the node, whole numbers and fractions.
+            kind: element type of its result.
+            body: writes the function to a graph of its own, of the inputs and of the attributes as values []. It is the
+                same for every node of this op.
+        """
+        if not self._named:
+            return body(self, inputs, {name: self.constant(number) for name, number in attributes.items()})
+        if op not in self.functions:
+            inner = Graph()
+            given = [Value(f"given_{place}", value.type) for place, value in enumerate(inputs)]
+            read = {name: inner._attribute(name, number) for name, number in attributes.items()}
+            made = body(inner, given, read)
+            assert not inner.weights, f"{op}: a constant too large for a function"
+            constants = [
+                helper.make_node("Constant", [], [name], value=each) for name, each in inner._constants.items()
+            ]
+            self.functions[op] = helper.make_function(
+                DOMAIN, op, [value.name for value in given], [made.name], [*constants, *inner.nodes],
+                [helper.make_opsetid("", OPSET)], list(attributes),
+            )  # fmt: skip
+        return self.node(op, inputs, kind, domain=DOMAIN, **attributes)
+
+    def _attribute(self, name: str, number: int | float) -> Value:
+        """Return an attribute of the function that this graph is, as a value []."""
+        whole = isinstance(number, int)
+        made = helper.make_node("Constant", [], [f"attribute_{name}"])
+        told = made.attribute.add()
+        told.name, told.ref_attr_name = "value_int" if whole else "value_float", name
+        told.type = AttributeProto.INT if whole else AttributeProto.FLOAT
+        self.nodes.append(made)
+        return Value(f"attribute_{name}", INT64 if whole else FLOAT)
 
     def cast(self, value: Value, kind: int) -> Value:
         """Return a value as another element type."""
@@ -164,7 +217,10 @@ class Graph:
                 tensor = graph.initializer.add()
                 tensor.name, tensor.data_type = name, weight.type
                 tensor.dims.extend(weight.shape)
-        opset = helper.make_opsetid("", OPSET)
-        model = helper.make_model(graph, opset_imports=[opset], ir_version=IR_VERSION, producer_name="salon")
+        functions = [self.functions[op] for op in {node.op_type: None for node in nodes if node.domain == DOMAIN}]
+        sets = [helper.make_opsetid("", OPSET), *([helper.make_opsetid(DOMAIN, 1)] if functions else [])]
+        model = helper.make_model(
+            graph, opset_imports=sets, functions=functions, ir_version=IR_VERSION, producer_name="salon"
+        )
         helper.set_model_props(model, notes)
         return model

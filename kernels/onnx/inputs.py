@@ -114,9 +114,8 @@ def symbol_of(leaf: Any, recorder: Recorder) -> Any:
         parts = {part: graph.input(f"{name}.{part}", INT64, (shape,)) for part, shape in shapes.items()}
         return RecordedSegments(sizes, **parts, num_rows=value.num_rows, count=count, num_samples=samples)
     if isinstance(value, np.ndarray) and value.ndim == 2:
-        grids = RecordedGrids(graph, graph.input(name, INT64, (sizes.name(len(value), "samples"), 2)), value)
-        recorder.grids.append(grids)
-        return grids
+        images = 1 if len(value) == 1 else sizes.name(len(value), "samples")
+        return RecordedGrids(graph, graph.input(name, INT64, (images, 2)), value, recorder.grids)
     rows = value.shape[0]
     label = sizes.name(rows, f"{name}.rows")
     if isinstance(value, np.ndarray):

@@ -25,7 +25,7 @@ class Recorder(DenseOps, AttentionOps, ImageOps):
 
     def __init__(self, graph: Graph, host: Any, compute: Dtype = "float32") -> None:
         super().__init__(graph, host, compute)
-        self.grids: list[RecordedGrids] = []  # those that the model was given
+        self.grids: list[RecordedGrids] = []  # those that the model was given, and what it made of them
 
     @property
     def name(self) -> str:

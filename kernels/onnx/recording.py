@@ -32,6 +32,7 @@ class Recording:
 
     Attributes:
         inputs: the names of the model's inputs.
+        result: the name of its output.
         arguments: the names of the function's arguments.
     """
 
@@ -39,6 +40,7 @@ class Recording:
         self._host, self._skeletons = host, dict(skeletons)
         self.model, self.arguments = model, frozenset(skeletons)
         self.inputs = frozenset(given.name for given in model.graph.input)
+        (self.result,) = (given.name for given in model.graph.output)
         names = {tensor.name for tensor in model.graph.initializer}
         self.weights = [weight for name, weight in weights.items() if name in names]
 
@@ -122,6 +124,7 @@ def record(
     result: str,
     dtype: Dtype = "float32",
     notes: Mapping[str, str] | None = None,
+    named: bool = False,
 ) -> Recording:
     """Record `function(ops, **arguments)`, which returns an array.
 
@@ -132,12 +135,13 @@ def record(
         result: name of the output.
         dtype: compute dtype of the graph.
         notes: properties of the model.
+        named: see `Graph`.
 
     Raises:
         RecordError: the function does what no graph can hold.
         Opaque: an argument has a part of a kind that cannot be an input.
     """
-    recorder = Recorder(Graph(), host, dtype)
+    recorder = Recorder(Graph(named=named), host, dtype)
     symbols, skeletons = {}, {}
     for name, argument in arguments.items():
         leaves, skeletons[name], rebuild = flatten(argument, host.is_array, name)

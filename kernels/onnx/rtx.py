@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -34,6 +35,43 @@ def capabilities() -> list[str]:
     )
 
 
+@dataclass(frozen=True, eq=False)
+class Parsed:
+    """A graph as TensorRT-RTX reads it.
+
+    Attributes:
+        builder: what can build a plan of it.
+        network: its layers.
+        kept: what these refer to, which ends after them.
+    """
+
+    builder: Any
+    network: Any
+    kept: tuple[Any, ...]
+
+
+def parse(graph: Path) -> Parsed:
+    """Read a graph.
+
+    Args:
+        graph: its file, with its weights beside it.
+
+    Raises:
+        PlanError: TensorRT-RTX cannot read it. The message has what it says.
+        ImportError: TensorRT-RTX is not installed.
+    """
+    import tensorrt_rtx as rtx
+
+    log = rtx.Logger(rtx.Logger.ERROR)
+    builder = rtx.Builder(log)
+    network = builder.create_network(0)
+    parser = rtx.OnnxParser(network, log)
+    if not parser.parse_from_file(str(graph)):
+        said = "; ".join(str(parser.get_error(place)) for place in range(parser.num_errors))
+        raise PlanError(complaint(str(graph), said, "ops that TensorRT-RTX reads", "export the model again"))
+    return Parsed(builder, network, (parser, log))
+
+
 def build(graph: Path, shapes: Mapping[str, Range], capability: str = PORTABLE) -> Any:
     """Build a plan of a graph.
 
@@ -51,13 +89,8 @@ def build(graph: Path, shapes: Mapping[str, Range], capability: str = PORTABLE) 
     """
     import tensorrt_rtx as rtx
 
-    log = rtx.Logger(rtx.Logger.ERROR)
-    builder = rtx.Builder(log)
-    network = builder.create_network(0)
-    parser = rtx.OnnxParser(network, log)
-    if not parser.parse_from_file(str(graph)):
-        said = "; ".join(str(parser.get_error(place)) for place in range(parser.num_errors))
-        raise PlanError(complaint(str(graph), said, "ops that TensorRT-RTX reads", "export the model again"))
+    parsed = parse(graph)
+    builder, network = parsed.builder, parsed.network
     config, profile = builder.create_builder_config(), builder.create_optimization_profile()
     for place in range(network.num_inputs):
         given = network.get_input(place)

@@ -118,14 +118,19 @@ def test_a_folder_of_diffusers_draws_what_diffusers_draws(engine: Engine, dev: A
     assert decibels(drawn(engine, guidance_scale=2.0, negative_prompt="a dog")[0], guided) >= 50
 
 
+def as_kontext(folder: Path, to: Path) -> Path:
+    """Write [dev]'s folder as that of Kontext, which differs in its weights alone."""
+    shutil.copytree(folder, to)
+    index = json.loads((folder / "model_index.json").read_text()) | {"_class_name": "FluxKontextPipeline"}
+    (to / "model_index.json").write_text(json.dumps(index))
+    return to
+
+
 def test_kontext_looks_at_a_picture_as_in_diffusers(engine: Engine, dev: Any, folder: Path, tmp_path: Path) -> None:
     from diffusers import FluxKontextPipeline
 
     theirs, given = FluxKontextPipeline(**dev.components), references.pictures(1)
-    shutil.copytree(folder, tmp_path / "kontext")
-    index = json.loads((folder / "model_index.json").read_text()) | {"_class_name": "FluxKontextPipeline"}
-    (tmp_path / "kontext" / "model_index.json").write_text(json.dumps(index))
-    kontext = Engine.load(tmp_path / "kontext", dtype="float32")
+    kontext = Engine.load(as_kontext(folder, tmp_path / "kontext"), dtype="float32")
     made = references.rows("kontext", kontext, theirs, several=False, theirs=partial(with_references, theirs))
     velocity, picture = made
     assert velocity.error is not None
@@ -591,6 +596,14 @@ def test_parts_of_one_file_are_weighed_by_what_each_packs(
 
 def test_one_onnx_graph_serves_mixed_batches(folder: Path) -> None:
     want_one_graph(folder)
+
+
+def test_one_onnx_graph_serves_batches_of_kontext(folder: Path, tmp_path: Path) -> None:
+    want_one_graph(as_kontext(folder, tmp_path / "kontext"), seen=[[(5, 4)], []])  # references are rows of the graph
+
+
+def test_one_onnx_graph_serves_batches_of_fill(fill: tuple[Any, Path]) -> None:
+    want_one_graph(fill[1] / "folder")
 
 
 def test_single_files_are_exported_with_the_parts_that_are_named(

@@ -302,5 +302,6 @@ def test_a_survey_names_the_parts(folders: dict[str, Path], files: dict[str, dic
     assert "name it with --vae" in alone.problem
 
 
-def test_one_onnx_graph_serves_mixed_batches(folders: dict[str, Path]) -> None:
-    want_one_graph(folders["dev"], seen=[[(5, 4)], []])  # references are rows of the same graph
+@pytest.mark.parametrize("name", MODELS)
+def test_one_onnx_graph_serves_mixed_batches(name: str, folders: dict[str, Path]) -> None:
+    want_one_graph(folders[name], seen=[[(5, 4)], []])  # references are rows of the same graph

@@ -11,8 +11,7 @@ import pytest
 
 from salon.engine import noise
 from salon.engine.engine import Engine
-from salon.engine.errors import CheckpointError, MissingFile, SpecError
-from salon.engine.export import export
+from salon.engine.errors import CheckpointError, MissingFile
 from salon.engine.files import image_adapter
 from salon.engine.files.image_adapter import EncoderComponent, encoder_file
 from salon.engine.files.opening import ModelPath
@@ -29,6 +28,7 @@ from salon.bench.families import tiny_ip_adapter as ip_files
 from salon.bench.families.references import decibels, drawn
 from salon.bench.families.tiny_flux import pipeline
 
+from .graphs import want_one_graph
 from .test_ip_adapter import PROMPT, SIDE, finished, photo, stored
 
 LAYERS, WIDTH, TEXT = 3, 128, 32  # one double and two single blocks
@@ -202,10 +202,6 @@ def test_what_does_not_fit_is_refused(pair: Pair, tmp_path: Path, fault: str) ->
         Engine.load(place, dtype="float32", threads=1)
 
 
-def test_its_graph_is_refused(pair: Pair, tmp_path: Path) -> None:
-    for package in ("onnx", "onnxruntime"):
-        pytest.importorskip(package, reason="the backend computes with it (extra: onnx)")
-    engine = Engine.load(pair.root / "model", ip_adapter=pair.file, backend="onnx", threads=1)
-    with pytest.raises(SpecError, match="--ip-adapter: got InstantX's of FLUX.1, which no graph has"):
-        export(engine, tmp_path / "graphs")
-    assert not (tmp_path / "graphs").exists()
+def test_one_onnx_graph_serves_batches_with_it(pair: Pair) -> None:
+    """Its terms act on text too, and in single blocks."""
+    want_one_graph(pair.root / "model", ip_adapter=pair.file)

@@ -24,6 +24,7 @@ from salon.studio.scheduling.tickets import ticket_of
 
 from . import lora_files
 from .conftest import SALON, write_tiny
+from .graphs import want_one_graph
 
 pytest.importorskip("torch")
 pytest.importorskip("diffusers")
@@ -151,3 +152,8 @@ def test_steps_have_rows_of_the_picture_alone(engine: Engine) -> None:
     most = replace(engine.limits, max_rows=first.rows + kept_rows - 1)
     with pytest.raises(LimitError, match=f"step: got {first.rows + kept_rows:,} rows"):
         ticket_of(msgspec.structs.replace(info, limits=most), spec, **said)
+
+
+def test_one_onnx_graph_serves_batches_that_meet_kept_references(folder: Path) -> None:
+    """Where one of the samples looks at pictures and another at none."""
+    want_one_graph(folder, seen=[[(5, 4)], []])

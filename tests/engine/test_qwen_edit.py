@@ -293,4 +293,9 @@ def test_one_onnx_graph_serves_batches_that_look_at_pictures(still: Model, tmp_p
     """References at timestep 0 are another graph, which `salon export` writes beside that of other batches."""
     want_one_graph(still.folder, seen=[[(5, 4), (3, 9)], []])
     engine = Engine.load(still.folder, backend="onnx", threads=1)
-    assert {*export(engine, tmp_path / "graphs").manifest["graphs"]} == {"step", "step_references"}
+    assert {*export(engine, tmp_path / "graphs").manifest["graphs"]} == {"step", "step_references", "decoder"}
+
+
+def test_one_onnx_graph_serves_batches_of_earlier_versions(plus: Model) -> None:
+    """Their references are rows at the picture's own timestep, in the graph of all batches."""
+    want_one_graph(plus.folder, seen=[[(5, 4), (3, 9)], []])

@@ -285,3 +285,39 @@ def test_what_no_graph_can_hold_is_named_with_its_line(host: Any) -> None:
         record(host, asks_the_host, {"x": x}, result="made")
     with pytest.raises(RecordError, match="6 rows, which are no size of the batch cannot be recorded: .*ops.zeros"):
         record(host, cuts_anywhere, {"x": x}, result="made")
+
+
+def test_terms_of_adapters_are_a_node_that_a_runtime_may_have_a_kernel_of(host: Any, tmp_path: Path) -> None:
+    """Those that have none find what it stands for in the model."""
+    from onnx.reference import ReferenceEvaluator
+    from onnx.reference.op_run import OpRun
+
+    class AdapterTerms(OpRun):  # type: ignore[misc]  # onnx has no types
+        op_domain = "salon"
+
+        def _run(
+            self, q: Array, keys: Array, values: Array, segment_of: Array, segments: Array, offsets: Array, rows: Array,
+            weights: Array, heads: int = 0, width: int = 0, scale: float = 0.0,
+        ) -> tuple[Array]:  # fmt: skip
+            total = np.zeros_like(q)
+            for m, segment in enumerate(segments):
+                mine, hit = rows[offsets[m] : offsets[m + 1]], segment_of == segment
+                for cut in (slice(h * width, (h + 1) * width) for h in range(heads)):
+                    scores = np.exp(scale * q[hit][:, cut] @ keys[mine][:, cut].T)
+                    total[hit, cut] += weights[m] * (scores / scores.sum(axis=1, keepdims=True)) @ values[mine][:, cut]
+            return (total,)
+
+    made, function = CASES["adapters"]
+    recording = record(host, function, made(Batch(host, 0)), result="made", named=True)
+    path = tmp_path / "graph.onnx"
+    write({path: recording}, tmp_path / "weights")
+    onnx.checker.check_model(str(path), full_check=True)
+    model = onnx.load(str(path))
+    assert [each.name for each in model.functions] == ["AdapterTerms"]
+    assert sum(node.op_type == "AdapterTerms" for node in model.graph.node) == 2
+    del model.functions[:]
+    feeds = recording.feeds(made(Batch(host, 2)))
+    session = host.start(path)
+    session.bind({})
+    (got,) = ReferenceEvaluator(model, new_ops=[AdapterTerms]).run(None, feeds)
+    np.testing.assert_allclose(got, session.run(feeds), rtol=1e-4, atol=1e-5)
