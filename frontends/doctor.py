@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import platform
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import asdict
@@ -95,6 +96,8 @@ def examine(options: argparse.Namespace) -> dict[str, Any]:
 
         part("parity", lambda: selftest.parity(engine.ops))
         part("picture", lambda: selftest.picture(engine))
+        if engine.recorded is not None:
+            part("graphs", lambda: _graphs(engine))
     return report
 
 
@@ -111,6 +114,12 @@ def _backend(engine: Any) -> dict[str, Any]:
         "threads": getattr(engine.ops, "threads", 1),
         "notes": list(getattr(engine.ops, "notes", ())),
     }
+
+
+def _graphs(engine: Any) -> dict[str, Any]:
+    """Return what the picture above left in the folder for temporary files, on a backend that runs graphs."""
+    steps = engine.recorded
+    return {"count": steps.num_graphs, "bytes": steps.num_bytes, "folder": printable(tempfile.gettempdir())}
 
 
 def _known() -> dict[str, dict[str, str]]:
@@ -136,7 +145,7 @@ def _files(options: argparse.Namespace) -> dict[str, Any]:
     model = ModelPath.of(options.model, **parts_of(options))
     found = survey(
         model,
-        options.dtype,
+        options.dtype or backends.usual_dtype(options.backend),
         on_host=backends.uses_cores(options.backend),
         linear=backends.linear_bytes(options.backend),
         backend=options.backend,
@@ -208,6 +217,10 @@ def describe(report: dict[str, Any]) -> str:
     if report.get("picture"):
         picture = report["picture"]
         rows.append(("picture", f"{picture['steps']} steps and a decoding in {picture['seconds']:.2f} s"))
+    if report.get("graphs"):
+        graphs = report["graphs"]
+        size = _megabytes(graphs["bytes"])
+        rows.append(("graphs", f"{graphs['count']}, whose weights took {size} of {graphs['folder']} (TMPDIR)"))
     rows += [("PROBLEM", problem) for problem in report["problems"]]
     rows.append(("verdict", "something is broken, see above" if report["problems"] else "all is well"))
     return "\n".join(f"{name:<10}{text}" for name, text in rows)

@@ -10,6 +10,8 @@ To add a backend is to add a module with
     LINEAR_BYTES: int                                # may be absent: of a number of a linear layer, if not those of the
                                                      # compute dtype
     def lighter(dtype: str) -> Sequence[str]         # may be absent: see below
+    DTYPE: Dtype                                     # may be absent: the compute dtype where none is named, if not that
+                                                     # of the default backend
 
 No other module knows their names. A backend's module is loaded only when the backend is created or described. This
 module loads none when it is imported, because `salon --help` lists the backends.
@@ -96,6 +98,11 @@ def lighter(name: str, dtype: str) -> tuple[str, ...]:
     best first; none: it does not on this machine."""
     ways = getattr(backend(name), "lighter", None) if name in names() else None
     return () if ways is None else tuple(ways(dtype))
+
+
+def usual_dtype(name: str) -> Dtype | None:
+    """Return the compute dtype of a backend where none is named; None: that of the default backend."""
+    return getattr(backend(name), "DTYPE", None) if name in names() else None
 
 
 def remedy(name: str) -> str:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 HELP = "the model's ONNX graph, by ONNX Runtime: other pixels"
 EXTRA = "onnx"
+DTYPE = "float32"
 PROVIDERS = True
 
 

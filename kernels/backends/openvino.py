@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 HELP = "the same graph, by OpenVINO: other pixels"
 EXTRA = "openvino"
+DTYPE = "float32"
 
 
 def create(options: Options) -> GraphOps:

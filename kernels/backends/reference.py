@@ -6,6 +6,7 @@ from ..reference import ReferenceOps
 from . import Options
 
 HELP = "numpy, slow, the definition of every op"
+DTYPE = "float32"
 
 
 def create(options: Options) -> ReferenceOps:
