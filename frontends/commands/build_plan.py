@@ -33,7 +33,8 @@ def build_plan(options: argparse.Namespace) -> int:
     except ImportError as error:
         if error.name != "tensorrt_rtx":
             raise
-        text = complaint("build-plan", "no TensorRT-RTX", "an installed one", "install it: pip install tensorrt-rtx")
+        remedy = "install it: pip install 'salon[tensorrt]'"
+        text = complaint("build-plan", "no TensorRT-RTX", "an installed one", remedy)
         raise SalonError(text) from error
     if options.json:
         print_json({"file": str(plan.path), "built": plan.built, **plan.facts})

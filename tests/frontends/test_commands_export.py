@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from importlib.util import find_spec
+import sys
 from pathlib import Path
 
 import pytest
@@ -40,14 +40,19 @@ def test_doctor_says_what_a_backend_of_graphs_does_not_promise(
     assert main(["doctor", "--model", str(model), "--backend", "onnx", "--threads", "1"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert any(line.startswith("backend   onnx/cpu/") and line.endswith("float32, threads: 1") for line in lines)
+    assert any(line.startswith("graphs    1, whose weights took 0.") and line.endswith("(TMPDIR)") for line in lines)
+    assert any(line.endswith("of memory as float32") or " of memory as float32, " in line for line in lines)
     assert any(line.startswith("note ") and "a picture may depend on what is drawn with it" in line for line in lines)
 
 
-def test_a_plan_needs_its_package_and_sizes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_plan_needs_its_package_and_sizes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert main(["build-plan", "-o", str(tmp_path / "plans"), "--shapes", "64by64"]) == 2
     assert "--shapes: got '64by64', allowed sizes like 512x512,1024x768" in capsys.readouterr().err
-    if find_spec("tensorrt_rtx") is None:
-        model = write_tiny(tmp_path / "tiny")
-        assert main(["build-plan", str(model), "-o", str(tmp_path / "plans"), "--shapes", "16x16"]) == 2
-        assert "got no TensorRT-RTX, allowed an installed one; install it: pip install" in capsys.readouterr().err
+    monkeypatch.setitem(sys.modules, "tensorrt_rtx", None)  # as it is where it is not installed
+    model = write_tiny(tmp_path / "tiny")
+    assert main(["build-plan", str(model), "-o", str(tmp_path / "plans"), "--shapes", "16x16"]) == 2
+    told = "got no TensorRT-RTX, allowed an installed one; install it: pip install 'salon[tensorrt]'"
+    assert told in capsys.readouterr().err
     assert not (tmp_path / "plans").exists()
