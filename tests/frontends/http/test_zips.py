@@ -19,11 +19,11 @@ import pytest
 from salon.bounds import MAX_NAMES
 from salon.engine.errors import OutputError
 from salon.frontends.http.zips import OF_ONE, Zips, _Kept
-from salon.studio.zips import ZipFileWriter
 from salon.frontends.zmq.background import BackgroundServer
 from salon.studio.errors import StoreFull
 from salon.studio.service import storing
 from salon.studio.service.job_record import StoredPicture
+from salon.zips import ZipFileWriter
 
 from .conftest import made
 
