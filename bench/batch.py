@@ -135,8 +135,8 @@ def body(bench: Bench) -> None:
 
     engine = Engine.load(backend="cpu", threads=bench.threads)
     bench.note(f"Salon runs {engine.ops.name} ({engine.ops.compute}); 8 guided generations, {TOKENS} tokens an adapter")
-    architecture = engine.model.architecture
-    engine.add_branch(random_branch(architecture.adapter_layers, architecture.adapter_width, architecture.adapter_width))
+    model = engine.model.architecture
+    engine.add_branch(random_branch(model.adapter_layers, model.adapter_width, model.adapter_width))
     names = [[f"{i}.{k}" for k in range(4)] for i in range(len(PROMPTS))]
     flat = [name for each in names for name in each]
     for name, tokens in zip(flat, random_tokens(engine, [TOKENS] * len(flat)), strict=True):
