@@ -138,7 +138,7 @@ def test_a_walk_names_each_file_once(title: str) -> None:
 def test_the_map_names_every_thread_of_a_server() -> None:
     """Workers' threads are named by their number, and those that end a studio are gone at once."""
     told = set(re.findall(r"\bsalon-[a-z]+", section("Processes and threads of `salon serve`")))
-    sources = [path for folder in ("studio", "frontends/zmq") for path in (ROOT / folder).rglob("*.py")]
+    sources = [path for folder in ("engine", "studio", "frontends/zmq") for path in (ROOT / folder).rglob("*.py")]
     found = {name for path in sources for name in re.findall(r'"(salon-[a-z]+)"', path.read_text())}
     assert {"salon-store", "salon-channel"} <= found
     assert found - told == {"salon-server"}, "only a `BackgroundServer` has that one"
