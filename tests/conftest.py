@@ -108,3 +108,30 @@ def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> 
 def alone(item: pytest.Item) -> bool:
     """Return whether a test has to have the machine for itself."""
     return item.get_closest_marker("alone") is not None
+
+
+@pytest.fixture(scope="session")
+def packed() -> dict[tuple[str, str], Any]:
+    """The embedded model as this process has loaded it, by backend and dtype."""
+    return {}
+
+
+@pytest.fixture
+def embedded_once(monkeypatch: pytest.MonkeyPatch, packed: dict[tuple[str, str], Any]) -> None:
+    """Let engines of this process share the embedded model's weights, which nothing changes.
+
+    To pack them takes longer than a small picture. Everything else of an engine is its own.
+    """
+    from salon.engine import engine
+    from salon.engine.files.opening import ModelPath
+    from salon.engine.loading import load_model
+
+    def load(ops: Any, model: Any, limits: Any, **options: Any) -> Any:
+        if ModelPath.of(model) != ModelPath.of(None):
+            return load_model(ops, model, limits, **options)
+        key = (ops.name, ops.compute)
+        if key not in packed:
+            packed[key] = load_model(ops, model, limits, **options)
+        return packed[key]
+
+    monkeypatch.setattr(engine, "load_model", load)

@@ -45,7 +45,9 @@ def salon(tmp_path: Path) -> Salon:
 
 
 @pytest.fixture
-def main(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Main:
+def main(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, embedded_once: None
+) -> Main:
     """Run a command line in this process, in an empty folder: (exit code, standard output, standard error)."""
     monkeypatch.setattr(signal, "signal", lambda *_: None)
     monkeypatch.delenv("SALON_SERVER", raising=False)

@@ -25,6 +25,8 @@ from salon.models.mini.recipe.taste_painter import main_met, met, preferred, thr
 from salon.models.mini.recipe.taste_set import asked
 from salon.models.mini.recipe.taste_sheets import GAP, SIDE, sheet
 
+pytestmark = pytest.mark.usefixtures("embedded_once")
+
 KEPT = Path(__file__).parents[2] / "bench" / "judge"
 WITH = ["--judge", str(KEPT)]
 
@@ -36,7 +38,7 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def measured(module: Any, name: str, work: Path, out: Path, *more: str) -> dict[str, Any]:
     """Run a benchmark in its tiniest form; its result."""
-    arguments = ["--tiny", "--threads", "2", "--out", str(out), "--work", str(work), *WITH, *more]
+    arguments = ["--tiny", "--threads", "1", "--out", str(out), "--work", str(work), *WITH, *more]
     with open("/dev/null", "w") as nowhere:
         assert module.main(argv=arguments, console=Console(file=nowhere)) == 0
     document: dict[str, Any] = json.loads((out / f"{name}.json").read_text())

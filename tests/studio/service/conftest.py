@@ -39,7 +39,7 @@ async def ended(service: Service, job: str, account: str = "local") -> JobRecord
 
 
 @pytest.fixture
-def serve(tiny: Path, tmp_path: Path) -> Serve:
+def serve(tiny: Path, tmp_path: Path, embedded_once: None) -> Serve:
     """Opens a service, has something done with it, and closes it; open jobs stay for the next one."""
 
     def run(work: Work, *, paused: bool = False, folder: Path = tmp_path / "data", **options: Any) -> Any:

@@ -16,6 +16,8 @@ from PIL import Image
 from salon.studio.service import taste_pool
 from salon.studio.service.embedded import DurableStudio
 
+pytestmark = pytest.mark.usefixtures("embedded_once")
+
 CODE = """
 import os, signal, sys, threading, time
 from salon import DurableStudio

@@ -44,6 +44,8 @@ from salon.studio.workers.thread import ThreadWorker
 
 from .conftest import ended
 
+pytestmark = pytest.mark.usefixtures("embedded_once")
+
 NEEDED = 4  # events that unlock a profile here
 WAIT_S = 120.0
 SMALL: dict[str, Any] = {"images": 1, "steps": 1, "seed": 5, "width": 64, "height": 64}
