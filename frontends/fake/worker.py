@@ -7,6 +7,7 @@ import queue
 import threading
 import time
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Final
 
 import numpy as np
@@ -22,7 +23,7 @@ from ...engine.solvers import Evaluation
 from ...engine.spec import GenerationSpec
 from ...engine.styles.choice import StyleInfo
 from ...engine.styles.encoder import unit
-from ...engine.taste.space import space_of
+from ...engine.taste.space import TasteSpace, space_of
 from ...scheduler.tickets import Stage
 from ...studio.threads import start_thread
 from ...studio.workers.client import Notice
@@ -65,6 +66,12 @@ class Behaviour:
     drawn: bool = False
 
 
+@cache
+def _taste() -> TasteSpace:
+    """Return the space of styles. It is the same for all fake workers, and takes a while to be looked through."""
+    return space_of(np.eye(len(WORDS), SIDE, dtype=np.float32), WORDS, {}, {})
+
+
 def info_of(behaviour: Behaviour) -> ModelInfo:
     """Return the facts of a model that does not exist."""
     return ModelInfo(
@@ -87,7 +94,7 @@ def info_of(behaviour: Behaviour) -> ModelInfo:
         words={"subject": 4},
         defaults={"width": SIDE, "height": SIDE, "steps": behaviour.steps, "guidance_scale": 2.0, "solver": "euler"},
         styles=StyleInfo(tokens=1, words=WORDS),
-        taste=space_of(np.eye(len(WORDS), SIDE, dtype=np.float32), WORDS, {}, {}),
+        taste=_taste(),
     )
 
 

@@ -44,6 +44,7 @@ class Screen:
         termios.tcsetwinsize(here, size)
         self.before = termios.tcgetattr(here)
         self._heard, self._attributes = b"", attributes
+        self._read_as = (-1, "", "")  # how much was heard, its text and words: pictures are long
         environment = {**os.environ, "TERM": "xterm-256color", "COLORTERM": "truecolor", **(env or {})}
         for name in ("NO_COLOR", "TMUX", "STY", "KITTY_WINDOW_ID", "TERM_PROGRAM", "LC_TERMINAL"):
             if name not in (env or {}):
@@ -65,12 +66,20 @@ class Screen:
     @property
     def text(self) -> str:
         """All that was written, with the terminal's own line ends undone."""
-        return self._heard.decode(errors="replace").replace("\r\n", "\n")
+        return self._reading()[0]
 
     @property
     def words(self) -> str:
         """The same without escape sequences."""
-        return ESCAPES.sub("", self.text)
+        return self._reading()[1]
+
+    def _reading(self) -> tuple[str, str]:
+        """Text and words of what was written so far. What is known of it is not read again."""
+        heard = self._heard
+        if self._read_as[0] != len(heard):
+            text = heard.decode(errors="replace").replace("\r\n", "\n")
+            self._read_as = (len(heard), text, ESCAPES.sub("", text))
+        return self._read_as[1:]
 
     @property
     def last(self) -> str:
