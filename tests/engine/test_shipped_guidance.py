@@ -1,4 +1,4 @@
-"""What several texts do to pictures of the shipped model, over 16 seeds."""
+"""What several texts do to pictures of the shipped model, over 8 seeds."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from salon.engine.errors import PromptError
 from salon.engine.generation import State
 from salon.engine.guidance import TextTerm
 
-SEEDS = 16
+SEEDS = 8
 
 
 @pytest.fixture(scope="module")

@@ -130,5 +130,5 @@ def test_time_is_linear(piece: str) -> None:
             parse(text)
         return time.thread_time() - start
 
-    small, large = (min(seconds(size) for _ in range(3)) for size in (4_000, 40_000))
-    assert large < 40 * small + 0.5
+    small = min(seconds(4_000) for _ in range(3))
+    assert any(seconds(40_000) < 40 * small + 0.5 for _ in range(3))  # the second and third time if the first was slow
