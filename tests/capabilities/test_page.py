@@ -53,6 +53,7 @@ def test_every_line_does_what_it_says(
     salon: Salon, client: Client, parents: tuple[str, str, Path], kind: str, line: str, tmp_path: Path
 ) -> None:
     job, draft, folder = parents
+    client.settings.change(steps=2)  # of as many as are usual nothing more is seen
     shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
     if line.startswith("salon describe"):  # seconds of work, which the test of its id does
         assert parse(shlex.split(line)[1:], "").command == kind
