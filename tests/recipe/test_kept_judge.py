@@ -26,6 +26,8 @@ from salon.models.mini.recipe.judged import main
 from salon.models.mini.recipe.looks import BACKGROUNDS, FINISHES, PALETTES
 from salon.models.mini.recipe.sets import STYLES
 
+pytestmark = pytest.mark.usefixtures("embedded_once")
+
 KEPT = Path(__file__).parents[2] / "bench" / "judge"  # not in an installed package
 WITH = ["--judge", str(KEPT)]
 THINGS = ("a red apple", "a sunflower", "an umbrella", "a rocket", "a cactus", "a guitar", "an anchor", "a key")
@@ -205,8 +207,9 @@ def test_a_sheet_of_styles_is_drawn_by_the_command_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, drawn: list[list[str]]
 ) -> None:
     monkeypatch.setattr(style_sheets, "STRENGTHS", (0, 1000))
+    monkeypatch.setattr(style_sheets, "SWEPT", ("a rocket",))
     assert style_sheets.main(["--out", str(tmp_path), "--only", "strength", "--threads", "1"]) == 0
     with Image.open(tmp_path / "strength.webp") as image:
         side = style_sheets.SIDE + style_sheets.GAP
-        assert image.size == (100 + 2 * side, 16 + 6 * side)
-    assert len(drawn) == 13
+        assert image.size == (100 + 2 * side, 16 + 3 * side)
+    assert len(drawn) == 7

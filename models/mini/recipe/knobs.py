@@ -131,6 +131,7 @@ def body(bench: Bench) -> None:
     bench.note(f"judge: SHA-256 {judge.digest}, trained on {judge.card['samples']} pictures")
     bench.report.details["judge"] = {"sha256": judge.digest, "accuracy": judge.card["accuracy"]}
     things = THINGS[: bench.options.pictures or bench.pick(1, 4, 16)]
+    grid = bench.pick(2, GRID, GRID)
     knobs: dict[str, Callable[[], None]] = {}
 
     def ends(values: Sequence[Any]) -> Sequence[Any]:
@@ -151,17 +152,17 @@ def body(bench: Bench) -> None:
     def chaos() -> None:
         found = []
         for value in ends(CHAOS):
-            drawn = looker.paint(asked(GRID, chaos=value))
-            style, shape = spread(looker.style(drawn), GRID), spread(looker.shape(drawn), GRID)
+            drawn = looker.paint(asked(grid, chaos=value))
+            style, shape = spread(looker.style(drawn), grid), spread(looker.shape(drawn), grid)
             found.append(row("chaos", value, drawn, style=style, shape=shape))
         grows("spread of style within a grid", [each["style"] for each in found])
 
     def weird() -> None:
-        usual = looker.paint(asked(GRID, weird=0.0))
+        usual = looker.paint(asked(grid, weird=0.0))
         style, shape = looker.style(usual), looker.shape(usual)
         found = []
         for value in ends(WEIRD):
-            drawn = looker.paint(asked(GRID, weird=value))
+            drawn = looker.paint(asked(grid, weird=value))
             more = {"style": away(looker.style(drawn), style), "shape": away(looker.shape(drawn), shape)}
             found.append(row("weird", value, drawn, **more))
         grows("distance from the usual", [each["style"] for each in found])
@@ -183,8 +184,11 @@ def body(bench: Bench) -> None:
         grows("energy of the Laplacian", [each["laplacian"] for each in found])
 
     def quality() -> None:
-        row("draft", "", looker.paint(asked(GRID, draft=True)))
-        found = [row("q", value, looker.paint(asked(GRID, quality=value)))["concept"] for value in ends(QUALITY)]
+        row("draft", "", looker.paint(asked(grid, draft=True)))
+        found = [
+            row("q", value, looker.paint(asked(grid, quality=value)))["concept"]
+            for value in bench.pick(QUALITY[:2], ends(QUALITY), QUALITY)
+        ]
         bench.goal(Goal.at_least("things named at the highest quality, more than at 1", -0.03, found[-1] - found[0]))
 
     def stop() -> None:

@@ -26,6 +26,7 @@ from .sets import STYLES
 THINGS = ("a cat", "a house", "a rocket", "a mushroom")
 OTHERS = ("a guitar", "an owl", "a red apple", "a crown", "a fish", "a teapot", "a tree", "a car", "a ghost", "a key",
           "a sunflower", "a whale")  # fmt: skip
+SWEPT = THINGS[::2]  # things that are drawn at every strength
 STRENGTHS = (0, 25, 50, 100, 200, 400, 700, 1000)
 NUMBERS = (1, 2, 3, 5, 8, 13, 21, 34, 55, 89, 144, 4093)
 SIDE, GAP = 96, 3
@@ -118,7 +119,7 @@ def strength(painter: Painter, bar: Progress) -> Image.Image:
     sweeps = (("--s", own), ("--sw", ("--sref", str(reference))), ("--sw", ("--sref", "4093")))
     rows, labels = [], []
     for flag, words in sweeps:
-        for thing in ("a cat", "a rocket"):
+        for thing in SWEPT:
             rows.append([painter.draw(thing, *words, flag, str(value)) for value in STRENGTHS])
             labels.append("--s" if flag == "--s" else f"--sw, {'a picture' if words[1] != '4093' else '4093'}")
             bar.step(1)
@@ -133,7 +134,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--only", choices=("references", "numbers", "strength"))
     options = parser.parse_args(argv)
     options.out.mkdir(parents=True, exist_ok=True)
-    parts = {"references": (references, 12), "numbers": (numbers, 12), "strength": (strength, 6)}
+    parts = {"references": (references, 12), "numbers": (numbers, 12), "strength": (strength, 3 * len(SWEPT))}
     with tempfile.TemporaryDirectory() as folder:
         for name, (make, count) in parts.items():
             if options.only in (None, name):
