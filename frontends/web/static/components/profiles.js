@@ -66,6 +66,7 @@ export function Profiles() {
         </div>
       </li>`)}
     </ul>
+    ${!profiles.value.length && html`<p class="muted">There is none yet. Choose between some pairs, and yours begins; or add another by name, for one mood or project.</p>`}
     <form class="row" onSubmit=${add}><label class="hidden" for="profile-name">Name of a new profile</label>
       <input id="profile-name" name="name" type="text" required placeholder="A new profile" class="name" /><button>Add</button></form>
     <${Codes} />

@@ -196,7 +196,7 @@ function Blocked({ account }) {
   return html`<div class="scroll">
     ${account && html`<p class="row">Account <code title=${account}>${brief(account)}</code> <a href=${href("operate", "blocked")}>all accounts</a></p>`}
     ${page.blocks.length ? html`<table class="plain-table"><thead><tr><th scope="col">When</th><th scope="col">Account</th><th scope="col">Stage</th><th scope="col">Rule</th><th scope="col">What it was told</th><th scope="col">Job</th></tr></thead><tbody>
-      ${page.blocks.map((/** @type {any} */ each) => html`<tr key=${each.number}><td>${dayName(each.at_ms)}, ${clock(each.at_ms)}</td><td title=${each.account}>${brief(each.account)}</td><td>${each.stage}</td><td>${each.rule}</td><td>${each.message}</td><td>${each.job}</td></tr>`)}
+      ${page.blocks.map((/** @type {any} */ each) => html`<tr key=${each.number}><td>${dayName(each.at_ms)}, ${clock(each.at_ms)}</td><td title=${each.account}>${brief(each.account)}</td><td>${each.stage}</td><td>${each.rule}</td><td class="words">${each.message}</td><td>${each.job}</td></tr>`)}
     </tbody></table>` : html`<p class="muted">No policy has blocked anything.</p>`}
     <div class="row end">
       ${before.value.length > 1 && html`<button type="button" onClick=${() => { before.value = before.value.slice(0, -1); }}>Newer</button>`}
