@@ -130,6 +130,10 @@ def test_by_keys_alone(open_page: Open) -> None:
     keys.press("ArrowLeft")
     expect(lightbox).to_contain_text("Picture 1 of 2")
     assert axe(page) == []
+    keys.press("l")
+    expect(page.locator(".toasts:popover-open .toast")).to_contain_text("Liked.")  # above the picture
+    keys.press("l")
+    expect(page.locator(".toast").last).to_contain_text("No longer liked.")
     keys.press("Escape")
     expect(lightbox).to_have_count(0)
     expect(page.locator(".tile-open:focus")).to_have_count(1)  # one is where one was

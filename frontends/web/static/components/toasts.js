@@ -1,6 +1,6 @@
 // Short messages at the edge, which go by themselves and are read out.
 
-import { html, signal } from "../lib/html.js";
+import { html, signal, useLayoutEffect, useRef } from "../lib/html.js";
 import { Icon } from "./icon.js";
 
 const STAY_MS = 6000;
@@ -43,9 +43,14 @@ export async function attempt(work) {
   }
 }
 
-/** Where they are shown: once on the page. */
+/** Where they are shown: once on the page, above all else, also above what was opened meanwhile. */
 export function Toasts() {
-  return html`<div class="toasts" role="status" aria-live="polite">
+  const box = useRef(/** @type {HTMLDivElement | null} */ (null));
+  useLayoutEffect(() => {
+    if (box.current?.matches(":popover-open")) box.current.hidePopover();
+    box.current?.showPopover();
+  }, [shown.value]);
+  return html`<div ref=${box} class="toasts" popover="manual" role="status" aria-live="polite">
     ${shown.value.map(
       ({ id, text, kind, act }) => html`<div key=${id} class="toast" data-kind=${kind}>
         <span>${text}</span>

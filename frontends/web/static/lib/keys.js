@@ -23,4 +23,4 @@ export function isWriting(target) {
 }
 
 /** Return whether a dialog or a menu has the keys. */
-export const isCovered = () => document.querySelector("dialog[open], [popover]:popover-open") !== null;
+export const isCovered = () => document.querySelector("dialog[open], .menu:popover-open") !== null;
