@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import httpx
+import openai
 import pytest
 from PIL import Image
 
@@ -30,6 +31,7 @@ from salon.frontends.wire.keys import load_or_make, make_pair
 from salon.frontends.zmq import browser, main
 from salon.frontends.zmq.background import BackgroundServer
 from salon.frontends.zmq.options import ServeOptions
+from salon.scheduler import plans as plans_module
 from salon.studio.service import entries
 
 from .conftest import address, fake_server, made
@@ -321,6 +323,32 @@ def test_how_often_one_may_ask(tmp_path: Path) -> None:
         assert answers[-1].json()["error"]["code"] == "too_fast"
         assert int(answers[-1].headers["retry-after"]) >= 1
         assert page.get("/healthz").status_code == 200
+
+
+def test_an_account_that_has_no_time_left(tmp_path: Path) -> None:
+    """It is told so with 429 and the reason, over each way, and clients do not try again by themselves."""
+    plans = tmp_path / "plans.toml"
+    own = Path(plans_module.__file__).with_name("plans.toml").read_text()
+    plans.write_text(own.replace("monthly_ms = 12_000_000", "monthly_ms = 1"))
+    options = ServeOptions(
+        listen=("tcp://127.0.0.1:0",), data=tmp_path / "data", metrics=None, http="127.0.0.1:0", curve=True, open=True,
+        open_plan="basic", plans=plans, grace_s=0.1,
+    )  # fmt: skip
+    with fake_server(options, Behaviour()) as server, Client(server.address, key=make_pair()) as program:
+        token = program.entry.token().secret
+        with openai.OpenAI(base_url=f"{address(server)}/v1", api_key=token, timeout=20) as client:
+            for stream in (False, True):
+                with pytest.raises(openai.RateLimitError, match="fast time") as refused:
+                    client.images.generate(prompt="a cat", stream=stream)
+                assert (refused.value.type, refused.value.code) == ("insufficient_quota", "refused")
+                assert refused.value.response.headers["x-should-retry"] == "false"
+        with httpx.Client(base_url=address(server), headers={"authorization": f"Bearer {token}"}) as page:
+            asked = {"key": "k", "prompt": "a cat", "language": True}
+            told = page.post("/api/submit", json=asked)
+            assert (told.status_code, told.json()["error"]["code"]) == (429, "refused")
+            assert "fast time" in told.json()["error"]["text"]
+            assert page.post("/sdapi/v1/txt2img", json={"prompt": "a cat"}).status_code == 429
+        assert program.jobs().jobs == ()
 
 
 # ---- where it may listen ---------------------------------------------------------------------------------------------
