@@ -5,6 +5,7 @@ A secret is told once, when it is made, and kept as its SHA-256 alone. Used on t
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import re
 import secrets
@@ -57,6 +58,7 @@ class Entries:
         self._rows: OrderedDict[str, EntryRow] = OrderedDict()  # by hash; the one that was used last at the end
         self._trading: set[str] = set()
         self._ended: OrderedDict[str, None] = OrderedDict()  # hashes, which a read of before may still find
+        self._counted = asyncio.Lock()  # held while those of an account are counted and one is added
 
     async def make(self, kind: str, account: str, name: str = "") -> Secret:
         """Make a link, a session or a token for an account, and return it when it is on disk.
@@ -66,7 +68,8 @@ class Entries:
             TooSlow, StoreError: it may not be on disk.
         """
         made = self._new(kind, account, name)
-        await self._store(made.row, await self._room(kind, account))
+        async with self._counted:
+            await self._store(made.row, await self._room(kind, account))
         return made
 
     async def find(self, kind: str, text: str) -> EntryRow | None:
@@ -99,10 +102,11 @@ class Entries:
             if row is None or row.kind != LINK or row.ends_ms <= self._context.now_ms():
                 return None
             made = self._new(SESSION, row.account, row.name)
-            room = await self._room(SESSION, row.account)
-            if hash in self._ended:  # just now
-                return None
-            await self._store(made.row, [hash, *room])
+            async with self._counted:
+                room = await self._room(SESSION, row.account)
+                if hash in self._ended:  # just now
+                    return None
+                await self._store(made.row, [hash, *room])
             return made
         finally:
             self._trading.discard(hash)

@@ -14,9 +14,10 @@ from PIL import Image
 from salon.frontends.fake.worker import Behaviour, FakeWorker
 from salon.parameters.job_request import JobRequest
 from salon.studio.errors import QuotaExceeded
-from salon.studio.service import files, presets
+from salon.studio.service import entries, files, presets
 from salon.studio.service.chat import Say
 from salon.studio.service.context import ServiceContext
+from salon.studio.service.entries import LINK, SESSION, TOKEN
 from salon.studio.service.errors import WrongValue
 from salon.studio.service.options import ServiceOptions
 from salon.studio.service.service import Service
@@ -72,6 +73,22 @@ async def outcomes(*asked: Awaitable[Any]) -> list[str]:
     """The names of the errors of what is asked at the same time; "" of what is done."""
     found = await asyncio.gather(*asked, return_exceptions=True)
     return sorted(type(each).__name__ if isinstance(each, BaseException) else "" for each in found)
+
+
+def test_tokens_and_sessions_at_their_bounds(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(entries, "MOST", {LINK: 9, SESSION: 2, TOKEN: 2})
+
+    async def work(service: Service) -> None:
+        make, trade = service.entries.make, service.entries.trade
+        asked = (make(TOKEN, "local", name) for name in "abcd")
+        assert await outcomes(*asked) == ["", "", WrongValue.__name__, WrongValue.__name__]
+        links = [await make(LINK, "local") for _ in range(4)]
+        made = await asyncio.gather(*(trade(link.text) for link in (*links, *links)))
+        assert sum(one is not None for one in made) == 4  # each link once; the sessions of the first two ended again
+        kinds = [row.kind for row in await service.entries.kept("local")]
+        assert sorted(kinds) == sorted([SESSION, SESSION, TOKEN, TOKEN])
+
+    run(work)
 
 
 def test_presets_and_files_at_their_bounds(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
