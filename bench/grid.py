@@ -142,7 +142,7 @@ class Grid:
             grids = self.bench.options.rounds or 3
             self._store("grid", self._rounds("grid", IMAGES, count=1, rounds=grids))
         for images in (1,) if tiny else (1, 16):
-            step = self._rounds("steps", images, count=2 if quick else 5, rounds=1 if quick else 3)
+            step = self._rounds("steps", images, count=self.bench.pick(1, 2, 5), rounds=1 if quick else 3)
             decode = self._rounds("decode", images, count=1 if quick else 2, rounds=1 if quick else 3)
             for name, row in self.rows.items():
                 s, d = _median(step, name), _median(decode, name)
@@ -232,7 +232,8 @@ class Grid:
                 values: list[float] = []
 
                 def part(name: str) -> None:
-                    extra = {} if do == "grid" else {"count": count, "warmup": 2 if do == "steps" else 1}
+                    warmup = self.bench.pick(0, 1, 1) * (2 if do == "steps" else 1)
+                    extra = {} if do == "grid" else {"count": count, "warmup": warmup}
                     # A rival may build for a batch size that it has not seen: a long first answer, only in full runs.
                     answer = self.candidates[name].ask(do, images=images, timeout=self._timeout(600), **extra)
                     values.extend(answer["ms"])

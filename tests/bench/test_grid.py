@@ -126,9 +126,10 @@ def test_a_job_that_cannot_be_made_says_why(tmp_path: Path, grids: Call) -> None
     """house, drift 1: the reason went to /dev/null, and what was left was "returned non-zero exit status 1"."""
     model = tmp_path / "model"
     shutil.copytree(SHIPPED, model)
-    (model / "tokenizer" / "tokenizer.json").write_text("{")
-    (model / "tokenizer" / "vocab.txt").unlink(missing_ok=True)
-    with pytest.raises(CandidateFailed, match=r"the job could not be made \(code 1\); its last lines: .*\w+Error"):
+    salon = json.loads((model / "salon.json").read_text())
+    (model / "salon.json").write_text(json.dumps(salon | {"defaults": salon["defaults"] | {"solver": "heun"}}))
+    said = r"the job could not be made \(code 1\); its last lines: .*ValueError: the checkpoint's solver: got 'heun'"
+    with pytest.raises(CandidateFailed, match=said):
         grids("--tiny", "--only", "rivals.fake:Fake", "--model", str(model))
 
 
