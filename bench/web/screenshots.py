@@ -29,7 +29,7 @@ PROMPTS: Final = (
     "a red apple, 3d render, on a teal background",
     "a castle, woodcut, sepia tones --ar 3:2 --n 2",
     "a fox, watercolor, pastel tones --c 30",
-    "a lighthouse at night, retro poster",
+    "a rocket, retro poster",
     "a cactus, storybook --ar 2:3",
 )
 PRESETS: Final = {"wide": "--ar 21:9 --s 250", "wild": "--c 60 --w 400 --n 4"}

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from salon.frontends.client.client import Client
 from salon.frontends.zmq.background import BackgroundServer
 
 from .conftest import Open, axe, expect, in_both_themes
+
+APPLE = Path(__file__).parents[3] / "docs" / "images" / "red-apple.png"
 
 
 def test_personalize(open_page: Open, server: BackgroundServer, job: str) -> None:
@@ -35,6 +39,8 @@ def test_personalize(open_page: Open, server: BackgroundServer, job: str) -> Non
     page.get_by_role("button", name="Picture 2 of a red apple").click()
     page.get_by_role("button", name="Save").click()
     expect(page.get_by_role("button", name="Saved")).to_be_disabled()
+    page.get_by_role("link", name="Likes").click()
+    expect(page.get_by_text("You have liked no picture yet")).to_be_visible()
     page.get_by_role("link", name="History").click()
     rows = page.locator("tbody tr")
     expect(rows).to_have_count(5)  # three pairs, one that was taken back, and a grid
@@ -58,3 +64,14 @@ def test_personalize(open_page: Open, server: BackgroundServer, job: str) -> Non
     expect(page.get_by_role("heading", name="evenings")).to_have_count(0)
     with Client(server.address) as client:
         assert [each.kind for each in client.taste.profiles()] == ["global"]
+
+    page.get_by_role("link", name="Moodboards").click()
+    page.get_by_label("Drop pictures here for a new moodboard").set_input_files(APPLE)
+    picture = page.locator(".board-picture img")
+    expect(picture).to_have_count(1)
+    page.reload()  # and it is seen again
+    expect(picture).to_be_visible()
+    assert picture.evaluate("image => image.decode().then(() => image.naturalWidth)") == 256
+    page.get_by_role("button", name="Delete moodboard").click()
+    page.get_by_role("button", name="Delete", exact=True).click()
+    expect(page.locator(".card")).to_have_count(0)
