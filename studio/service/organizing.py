@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Final, TypeVar
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -18,7 +18,7 @@ from ...values import shown
 from ..store.domains.organize import HiddenRow, InFolderRow
 from ..store.names import WHOSE, Wanted
 from ..store.rows import JobRow
-from ..store.writes import Describe, Remove
+from ..store.writes import Describe
 from .changing import BulkChanges
 from .errors import TooSlow, WrongValue
 from .folders import FolderKeeper
@@ -33,11 +33,9 @@ from .waits import READ_S
 if TYPE_CHECKING:
     from .service import Service
 
-_Row = TypeVar("_Row", HiddenRow, InFolderRow)
 LOG = logging.getLogger("salon.service")
 MARKED: Final = 64  # folders of a job that are told
 SEARCHES: Final = 2  # at a time, one of an account: some threads for reads are left to what is quick
-PAGE: Final = 500  # rows that are looked at, and forgotten, at a time
 OLD: Final = 200  # jobs from before there were searches that are described at a time
 
 
@@ -142,20 +140,6 @@ class OrganizeService:
                 await self._waits.stored([Describe(row.job, _words_of(row)) for row in rows])
         except SalonError as error:
             LOG.warning("old jobs are not found by searches yet: %s", error)
-
-    def sweep(self) -> None:
-        """Forget what accounts think of jobs that were deleted. On a thread. StoreError: a step failed; the next sweep
-        goes on."""
-        self._forget(HiddenRow, lambda row: (row.account, row.job))
-        self._forget(InFolderRow, lambda row: (row.account, row.folder, row.job))
-
-    def _forget(self, kind: type[_Row], key_of: Callable[[_Row], tuple[str, ...]]) -> None:
-        store, last = self._context.store, tuple[str, ...]()
-        while rows := store.rows(kind, after=last, limit=PAGE):
-            last, there = key_of(rows[-1]), store.jobs_by_id([row.job for row in rows])
-            gone = [key_of(row) for row in rows if row.job not in there]
-            if gone:
-                store.write([Remove(kind, key) for key in gone])
 
     # ---- change ----------------------------------------------------------------------------------------------------
 

@@ -163,7 +163,6 @@ class Service(Lookups):
             await asyncio.to_thread(self.jobs.storing.thumbnails.sweep)
             await asyncio.to_thread(self.entries.sweep)
             await asyncio.to_thread(self.files.sweep)
-            await asyncio.to_thread(self.organize.sweep)
             await asyncio.to_thread(context.store.tidy)
             await asyncio.to_thread(self.jobs.moderator.sweep)
             self.taste.sweep()

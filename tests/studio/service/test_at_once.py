@@ -146,7 +146,6 @@ def test_what_is_thought_of_a_deleted_job_goes(run: Run) -> None:
         await change("local", "hide", jobs)
         await change("local", "add", jobs, folder)
         await service.delete(jobs[0], "local")
-        await service.clean_up()
         assert {row.job for row in store.rows(HiddenRow, account="local")} == set(jobs[1:])
         assert {row.job for row in store.rows(InFolderRow, account="local")} == set(jobs[1:])
 
