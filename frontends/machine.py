@@ -33,7 +33,7 @@ REQUIRED: Final = (
     "prometheus-client",
 )
 DRIVER: Final = ("/proc/driver/nvidia/version", "/dev/nvidiactl", "/dev/dxg")  # any of them: NVIDIA's driver is there
-OPTIONAL: Final = ("torch", "triton", "onnxruntime", "openvino", "diffusers", "transformers")
+OPTIONAL: Final = ("torch", "triton", "onnxruntime", "openvino", "tensorrt_rtx", "diffusers", "transformers")
 
 
 class Cpu(TypedDict):
