@@ -1,7 +1,8 @@
 """Evaluate the model by a recorded graph, on a table that runs graphs.
 
 A recording takes any batch whose layout is made alike: any mix of sizes and texts, with adapters or without. It is made
-of a batch of three samples that no request has: sizes of theirs are equal only where they are so in every batch.
+of a batch of samples that no request has: sizes of theirs are equal only where they are so in every batch. Some of them
+share a text, since models may read a text once.
 """
 
 from __future__ import annotations
@@ -25,11 +26,15 @@ if TYPE_CHECKING:
     from .info import Architecture
 
 TEXTS: Final = (5, 40, 11)  # rows of the texts of a recorded batch
+READ: Final = (0, 1, 2, 1, 0)  # which of them each of its samples reads
 # Sides of its images: some that are no multiple of anything, and multiples of 8. Halved three times they are not 1 yet.
-GRIDS: Final = (((11, 21), (33, 26), (14, 29)), ((8, 16), (24, 8), (16, 40)))
-REFERENCES: Final = ((2, 3), (6, 5), (3, 3))  # sides of what its samples look at
+GRIDS: Final = (
+    ((11, 21), (33, 26), (14, 29), (9, 35), (19, 10)),
+    ((8, 16), (24, 8), (16, 40), (32, 8), (40, 24)),
+)
+REFERENCES: Final = ((2, 3), (6, 5), (3, 3), (4, 2), (5, 7))  # sides of what its samples look at
 TOKENS: Final = (3, 2, 4, 1, 2, 3, 2, 4)  # of its adapters, which two of the samples have
-ROWS: Final = 67  # of the pages that hold them, or what the samples look at
+ROWS: Final = 137  # of the pages that hold them, or what the samples look at
 DECODED: Final = (5, 7)  # sides in tokens of the picture by which a decoder is recorded
 
 
@@ -200,15 +205,19 @@ class RecordedSteps:
         """Return the arguments of an evaluation of a batch that can be recorded, by their names, and the function."""
         ops, sizes, rng = self.ops, self.sizes, np.random.default_rng(7)
         samples, order, kept = list[Sample](), rng.permutation(ROWS).astype(np.int32), None
-        for grid, count, seen in zip(GRIDS[variant.place], TEXTS, REFERENCES, strict=True):
-            tokens = rng.standard_normal((count, sizes.text_width)).astype(np.float32)
-            pooled = rng.standard_normal(sizes.pooled_width).astype(np.float32)
+        texts = [
+            read_only(
+                rng.standard_normal((rows, sizes.text_width)).astype(np.float32),
+                rng.standard_normal(sizes.pooled_width).astype(np.float32),
+            )
+            for rows in TEXTS
+        ]
+        for grid, read, seen in zip(GRIDS[variant.place], READ, REFERENCES, strict=True):
             looks = (seen,) if variant.references else ()
             if looks and self.kept:
                 area = seen[0] * seen[1]
                 kept, order, looks = KeptReferences(looks, None, rows=order[:area]), order[area:], ()
-            text = read_only(tokens, pooled)
-            samples.append(Sample(grid, text, sizes.embedded_guidance, references=looks, kept=kept))
+            samples.append(Sample(grid, texts[read], sizes.embedded_guidance, references=looks, kept=kept))
         table, widths = None, () if kept is None else self.kept
         if variant.adapters:
             ends = np.cumsum([0, *TOKENS]).astype(np.int32)
@@ -218,7 +227,7 @@ class RecordedSteps:
         layout = self.formed(self.denoiser.layout(ops, samples, table))
         count = sum(sample.rows for sample in samples)
         latents = ops.array(rng.standard_normal((count, sizes.token_channels)).astype(np.float32), "float32")
-        (times,) = ops.vectors(self.denoiser.times(np.array([0.9, 0.5, 0.25], np.float32)))
+        (times,) = ops.vectors(self.denoiser.times(np.linspace(0.9, 0.25, len(samples), dtype=np.float32)))
         arguments: dict[str, Any] = {"layout": layout, "latents": latents, "times": times}
         if widths:
             drawn = [[rng.standard_normal((ROWS, width)).astype(np.float32) for width in widths] for _ in range(2)]

@@ -55,9 +55,15 @@ class Sizes:
         if number > 1:
             self._known.setdefault(number, (value, axis))
 
-    def name(self, number: int, proposed: str) -> str:
-        """Return the name of a size in the shapes of inputs and outputs: the one that was proposed for it first."""
-        return self._names.setdefault(number, proposed)
+    def name(self, number: int, *proposed: str) -> str:
+        """Return the name of a size in the shapes of inputs and outputs: of those that were proposed for it first, the
+        first that no other size has."""
+        if number not in self._names:
+            taken = set(self._names.values())
+            free = [name for name in proposed if name not in taken]
+            assert free, f"{proposed}: the names of other sizes"
+            self._names[number] = free[0]
+        return self._names[number]
 
     def of(self, number: int) -> Value:
         """Return a size as int64 [1]. Raise RecordError for a number that is no size of the batch, nor the sum or the

@@ -109,12 +109,12 @@ def symbol_of(leaf: Any, recorder: Recorder) -> Any:
         count, samples = len(value), value.num_samples
         shapes = {
             "offsets": sizes.name(count + 1, f"{name}.ends"), "owners": sizes.name(count, f"{name}.count"),
-            "samples": sizes.name(samples, "samples"), "lanes": f"{name}.longest",
+            "samples": sizes.name(samples, "samples", f"{name}.samples"), "lanes": f"{name}.longest",
         }  # fmt: skip
         parts = {part: graph.input(f"{name}.{part}", INT64, (shape,)) for part, shape in shapes.items()}
         return RecordedSegments(sizes, **parts, num_rows=value.num_rows, count=count, num_samples=samples)
     if isinstance(value, np.ndarray) and value.ndim == 2:
-        images = 1 if len(value) == 1 else sizes.name(len(value), "samples")
+        images = 1 if len(value) == 1 else sizes.name(len(value), "samples", f"{name}.images")
         return RecordedGrids(graph, graph.input(name, INT64, (images, 2)), value, recorder.grids)
     rows = value.shape[0]
     label = sizes.name(rows, f"{name}.rows")

@@ -28,16 +28,21 @@ PAGES = 41  # rows of the arrays that hold their keys and values
 def batch(
     engine: Engine, grids: Grids, rows: list[int], seen: list[Grids] | None = None, table: AdapterTable | None = None
 ) -> tuple[Any, Any, Any]:
-    """The layout, latents and times of samples that have nothing in common. `seen`: what each looks at. A model that
-    fills pictures reads something beside the tokens of the first."""
+    """The layout, latents and times of samples. `rows`: of the texts, which further samples share. `seen`: what each
+    looks at. A model that fills pictures reads something beside the tokens of the first."""
     ops, sizes, rng = engine.ops, engine.model.architecture, np.random.default_rng(11)
-    samples = [
-        Sample(grid, read_only(
+    texts = [
+        read_only(
             rng.standard_normal((n, sizes.text_width)).astype(np.float32),
             rng.standard_normal(sizes.pooled_width).astype(np.float32),
-        ), sizes.embedded_guidance, references=tuple(looks))
-        for grid, n, looks in zip(grids, rows, seen or [[] for _ in grids], strict=True)
-    ]  # fmt: skip
+        )
+        for n in rows
+    ]
+    looking = [*(seen or []), *([] for _ in grids)]
+    samples = [
+        Sample(grid, texts[place % len(texts)], sizes.embedded_guidance, references=tuple(looking[place]))
+        for place, grid in enumerate(grids)
+    ]
     if engine.model.reference_widths:  # what they look at stands in no rows
         order = rng.permutation(PAGES).astype(np.int32)
         for number, one in enumerate(samples):
@@ -55,7 +60,7 @@ def batch(
 
 
 def table_of(engine: Engine, samples: int) -> AdapterTable:
-    """Terms of adapters on a batch of one or two samples, of which one has two."""
+    """Terms of adapters on the first samples of a batch, of which one has two."""
     terms = [term for term in TERMS if term[0] < samples]
     ends = np.cumsum([0, *(tokens for _, tokens in terms)]).astype(np.int32)
     owners, weights = np.array([owner for owner, _ in terms], np.int32), np.linspace(0.4, 1.2, len(terms))
@@ -113,7 +118,11 @@ def want_one_graph(
 
     ops.start = check
     ours, theirs = pages_of(engine), pages_of(reference)
-    for grids, rows in (([(8, 8), (16, 8)], [3, 9]), ([(8, 16)], [7]), *((each, [5] * len(each)) for each in more)):
+    for grids, rows in (
+        ([(8, 8), (16, 8), (4, 6)], [3, 9]),
+        ([(8, 16)], [7]),
+        *((each, [5] * len(each)) for each in more),
+    ):
         looks = None if seen is None else seen[: len(grids)]
         table = None if ip_adapter is None else table_of(reference, len(grids))
         layout, latents, times = batch(engine, grids, rows, looks, table)
