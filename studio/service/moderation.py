@@ -219,7 +219,7 @@ class Moderator:
         options = self._context.options
         got = f"{options.policy_blocks} blocked requests within {options.policy_window_s / 60:g} min"
         when = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(until / 1000))
-        text = complaint("account", got, "fewer", f"wait until {when}")
+        text = complaint("this account", got, "fewer", f"wait until {when}")
         raise PolicyTimeout(text, TIMEOUT_RULE, until - now)
 
     async def _keep(self, request: PolicyRequest, decision: Decision) -> None:

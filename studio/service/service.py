@@ -20,7 +20,7 @@ from ...parameters.known import checked
 from ...parameters.references import OF_JOB
 from ...scheduler.plans import lane_of
 from ..errors import StoreRefused
-from ..kinds import Asked, Input, kind_of, named
+from ..kinds import Asked, Input, JobKind, kind_of, named
 from ..moderation.types import PICTURES
 from ..prompt.plan import Plan, plan_of, planned_job
 from ..prompt.request import ResolvedRequest
@@ -207,7 +207,7 @@ class Service(Lookups):
             row, _ = await self._own(repeat.job, account, operator=False)
             kind = named(row.kind)
             spec = spec_again(row, kind, repeat.seed, self.context.studio.loop.model)
-            return await self._new_job(account, asked_again(row, repeat), spec, repeat.fingerprint)
+            return await self._new_job(account, kind, asked_again(row, repeat), spec, repeat.fingerprint)
 
         return await self._once(account, repeat.key, repeat.fingerprint, prepare)
 
@@ -305,11 +305,12 @@ class Service(Lookups):
             understood = understood.with_data(PROFILE, (resolved.parameters or {})[PROFILE])
         asked = Asked(request=resolved, lane=lane, inputs=await self._inputs(account, request))
         spec = kind.spec(asked, context.studio.loop.model)
-        return await self._new_job(account, asked, spec, print_, understood)
+        return await self._new_job(account, kind, asked, spec, print_, understood)
 
     async def _new_job(
         self,
         account: str,
+        kind: JobKind,
         asked: Asked,
         spec: GenerationSpec,
         print_: bytes,
@@ -318,7 +319,7 @@ class Service(Lookups):
         """Return a job, as it can be started. `understood`: how its prompt was. Raises as `submit`."""
         context, request = self.context, asked.request
         references = await self.jobs.references.needed(account, spec)
-        work = named(request.kind).work(asked, spec, context.studio.loop.model)
+        work = kind.work(asked, spec, context.studio.loop.model)
         notes = list(context.studio.notes_of(spec, strict=(request.parameters or {}).get(STRICT, False)))
         if request.preview_every and self.jobs.moderator.judges(PICTURES):
             notes.append(WITHHELD)
