@@ -23,7 +23,7 @@ namespace {
 constexpr int64_t kScratchBytes = 192 * 1024; // aim of a tile's scratch: with a panel's weights it stays in L2
 constexpr int64_t kWideScratchBytes = 2 * 1024 * 1024;  // of many channels in float32, where parts of the weights stay in L1:
 constexpr int64_t kEnoughPixels = 256;                  // so many pixels are worth reading them for
-constexpr int64_t kPartLines = 16;                      // of weights that stay in L1 while a tile's blocks take them
+constexpr int64_t kPartLines = 8;                       // of weights that stay in L1 while a tile's blocks take them
 constexpr int64_t kTileColumns = 128;
 constexpr int64_t kTasksPerThread = 4;
 

@@ -179,15 +179,20 @@ template <int R, int V> void block_part(const Product& p, const Part& part, cons
     const float* pixels = reinterpret_cast<const float*>(x + p.taps[tap] + l * p.line_stride);
     const float* w = weights + tap * p.tap_weights + l * kSteps * kPanel;
     const bool last = ++l == p.lines;
-    const int steps = last ? p.last : kSteps;
-    for (int s = 0; s < steps; ++s, ++pixels, w += kPanel) {
+    const auto step = [&](int s) {
       vf b[V];
-      for (int v = 0; v < V; ++v) b[v] = load(w + v * kLanes);
+      for (int v = 0; v < V; ++v) b[v] = load(w + s * kPanel + v * kLanes);
 #pragma GCC unroll 14
       for (int r = 0; r < R; ++r) {
-        const vf a = set1(pixels[r * kStride]);
+        const vf a = set1(pixels[s + r * kStride]);
         for (int v = 0; v < V; ++v) acc[r][v] = fma(a, b[v], acc[r][v]);
       }
+    };
+    if (!last || p.last == kSteps) {
+#pragma GCC unroll 4
+      for (int s = 0; s < kSteps; ++s) step(s);
+    } else {
+      for (int s = 0; s < p.last; ++s) step(s);
     }
     if (last) ++tap, l = 0;
   }

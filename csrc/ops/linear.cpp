@@ -41,6 +41,7 @@ template <int R> void block_f32(const float* x, int64_t stride, const float* pan
     for (int r = 0; r < R; ++r)
       for (int v = 0; v < 2; ++v) acc[r][v] = more ? load(buffer + r * kPanel + (half + v) * kLanes) : set1(0);
     const float* b = panel + half * kLanes;
+#pragma GCC unroll 4
     for (int64_t i = 0; i < k; ++i, b += kPanel) {
       const vf b0 = load(b), b1 = load(b + kLanes);
 #pragma GCC unroll 12
