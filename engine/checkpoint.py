@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 from numpy.typing import NDArray
 
@@ -266,6 +266,22 @@ class Component:
         return find_weights(self.path)
 
 
+def _refuse_folder(index: Path) -> NoReturn:
+    """Raise MissingFile for a folder without an index, which says what the folder is."""
+    folder, remedy = index.parent, "name a folder that save_pretrained wrote, or a safetensors or GGUF file"
+    files = sorted(path.name for path in folder.iterdir() if path.suffix.lower() in (".safetensors", ".gguf"))
+    part = (folder / "config.json").is_file() or (folder / "tokenizer_config.json").is_file()
+    found = "a part of a model" if part else f"{files[0]} beside none" if files else "none"
+    if part:
+        remedy = f"name the model's folder, which may be {folder.parent}"
+    elif files:
+        remedy = f"name that file: {folder / files[0]}"
+    raise MissingFile(
+        "no such file", path=index, expected="the index of a whole model in diffusers' layout", found=found,
+        remedy=remedy,
+    )  # fmt: skip
+
+
 class Checkpoint:
     """A model folder, or parts of several places together (`assembled`).
 
@@ -286,9 +302,11 @@ class Checkpoint:
         self.path = Path(path)
         if not self.path.is_dir():
             found = "a file" if self.path.exists() else "nothing"
-            remedy = "give the folder that holds model_index.json, or a safetensors file"
+            remedy = "give the folder that holds model_index.json, or a safetensors or GGUF file"
             raise ModelNotFound("no such model folder", path=self.path, expected="a folder", found=found, remedy=remedy)
         file = self.path / "model_index.json"
+        if not os.path.lexists(file):
+            _refuse_folder(file)
         self.index = read_json(file)
         self.components: dict[str, Component] = {}
         for name, entry in self.index.items():

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import msgspec
 import numpy as np
@@ -227,13 +227,9 @@ def load_model(
     salon.only("format", (FORMAT,), FORMAT)
     (named, family), reader = family_of(checkpoint), reader_of(salon)
     read = {**parts_read(checkpoint, salon), **schedulers_of(family)}
-    want_components(checkpoint, read, family.UNREAD)
     if require_text and reader is None:
-        raise WrongConfig(
-            "a model without a text pipeline", path=salon.path, key="text", expected="how prompts are read",
-            found="nothing",
-            remedy="it draws what a program has encoded and passes to Engine.open; use a folder that reads prompts",
-        )  # fmt: skip
+        _refuse_wordless(checkpoint, salon, read, family.TEXT)
+    want_components(checkpoint, read, family.UNREAD)
     components = {name: checkpoint.component(name) for name in read}
     adapter = image_adapter_parts(place, checkpoint)
     components |= adapter
@@ -292,6 +288,26 @@ def load_model(
         references=references,
         pictured=pictured,
     )
+
+
+def _refuse_wordless(checkpoint: Checkpoint, salon: Config, read: Iterable[str], text: Iterable[str]) -> NoReturn:
+    """Raise WrongConfig for a model that reads no prompts, and say what it lacks.
+
+    Args:
+        read: components that it wants besides.
+        text: those that read prompts for its family.
+    """
+    lacks = [name for name in text if name not in checkpoint.components]
+    remedy = "it draws what a program has encoded and passes to Engine.open; use a folder that reads prompts"
+    if lacks and checkpoint.path.is_file():
+        remedy = "name its text encoders, and the folders of their tokenizers, with --text-encoder"
+        remedy += "" if "vae" in checkpoint.components or "vae" not in read else ", and its autoencoder with --vae"
+    elif lacks and not salon.path.is_file():
+        remedy += ", or name its text encoders and their tokenizers with --text-encoder"
+    raise WrongConfig(
+        "a model without a text pipeline", path=checkpoint.path if checkpoint.path.is_file() else salon.path,
+        key="text", expected=", ".join(lacks) or "how prompts are read", found="nothing", remedy=remedy,
+    )  # fmt: skip
 
 
 def reference_widths(denoiser: Denoiser) -> tuple[int, ...]:

@@ -23,7 +23,7 @@ from . import machine
 from .commands.flags_make import parts_of
 from .commands.parsing import UsageError
 
-WORDLESS = "salon imagine and salon serve need a folder whose salon.json says how prompts are read"
+WORDLESS = "salon imagine and salon serve need its text encoders and tokenizers too (--text-encoder)"
 
 
 def doctor(options: argparse.Namespace) -> int:

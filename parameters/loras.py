@@ -21,6 +21,7 @@ from .kinds import NUMBER, items_of, plain_number
 from .references import DIGEST, Typed
 
 _NAME: Final = re.compile(LORA_NAME)
+SUFFIX: Final = ".safetensors"
 
 
 @dataclass(frozen=True)
@@ -43,9 +44,12 @@ class Loras:
         """Return one LoRA as it was typed."""
         name, separator, share = text.rpartition(":")
         number = share.removeprefix("-")
-        if not separator or not NUMBER.fullmatch(number):
-            name, share = text, "1"
         low, high = LORA_WEIGHT
+        if not separator or not NUMBER.fullmatch(number):
+            if separator and os.path.isfile(name) and not os.path.exists(text):
+                allowed = f"a weight from {low:g} to {high:g} behind :"
+                raise ParameterError(complaint(flag, shown(share), allowed, "write it like film.safetensors:0.8"))
+            name, share = text, "1"
         if not low <= float(share) <= high:
             allowed = f"a weight from {low:g} to {high:g} behind :"
             raise ParameterError(complaint(flag, shown(text), allowed, "write it like film.safetensors:0.8"))
@@ -54,7 +58,8 @@ class Loras:
             return TypedLora(name, False, weight)
         if not name or "\0" in name:
             raise ParameterError(complaint(flag, shown(text), self.allowed, "name one"))
-        if _NAME.fullmatch(name) and not os.path.exists(name):
+        named = _NAME.fullmatch(name) and not name.endswith(SUFFIX)  # a server's are named without it
+        if named and not os.path.exists(name):
             return TypedLora(name, False, weight)
         return TypedLora(os.path.abspath(expand_home(name, flag)), True, weight)
 

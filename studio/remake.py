@@ -178,7 +178,7 @@ def _references(
     """
     rule = model.architecture.references
     if len(references) > (0 if rule is None else rule.most):
-        got = f"{first.source}, drawn beside {len(references)} reference pictures"
+        got = f"{first.source}, drawn beside {len(references)} reference picture{'s' * (len(references) > 1)}"
         allowed = taken_by() if rule is None else f"up to {rule.most} with this model"
         raise SpecError(complaint("source", got, allowed, "use the model that drew it"))
     if starts and rule is not None and len(references) < rule.fewest:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from ..checkpoint import EMBEDDED, Checkpoint, Component
 from ..config import Config, read_json
@@ -13,6 +13,7 @@ from ..errors import UnknownArchitecture, UnsafeFile
 from ..families import PLUGINS, family_of
 from ..families import names as families
 from ..pipeline import Classes
+from ..quantised.gguf import SUFFIX as GGUF
 from ..safetensors_file import PICKLE_REMEDY, PICKLE_SUFFIXES
 from ..signatures import describe_file
 from ..text.pipelines import reader_of
@@ -21,6 +22,8 @@ from .reading import open_file
 
 if TYPE_CHECKING:
     from ..families import Family
+
+SUFFIXES: Final = (".safetensors", ".sft", GGUF)
 
 
 @dataclass(frozen=True)
@@ -107,6 +110,11 @@ def _single_file(path: Path) -> Checkpoint:
     """Open a single file as the family that knows its arrays."""
     if path.suffix in PICKLE_SUFFIXES:
         raise UnsafeFile("the weights are pickled", path=path, expected="safetensors or GGUF", remedy=PICKLE_REMEDY)
+    if not _is_of_arrays(path):
+        raise UnknownArchitecture(
+            "no model file", path=path, expected="a safetensors or GGUF file", found="another kind of file",
+            remedy="name one of these, or a model's folder",
+        )  # fmt: skip
     file = open_file(path)
     for family in _families():
         parts = family.of_file(file)
@@ -117,6 +125,17 @@ def _single_file(path: Path) -> Checkpoint:
         "no model that Salon has", path=path, expected="one of a family that it has", found=describe_file(file.tensors),
         remedy=f"the families that Salon has: {known}",
     )  # fmt: skip
+
+
+def _is_of_arrays(path: Path) -> bool:
+    """Return whether a file has the suffix of a format that Salon reads, or begins as safetensors do."""
+    if path.suffix.lower() in SUFFIXES:
+        return True
+    try:
+        with path.open("rb") as file:
+            return file.read(9)[8:] == b"{"
+    except OSError:
+        return True  # opening it says what is wrong
 
 
 def _families() -> Iterator[Family]:

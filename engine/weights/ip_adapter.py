@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from .unet import UNetWeights
 
 IMAGE: Final = "image_proj."
+OF_ANOTHER: Final = "the adapter belongs to another model"
 OTHER_FORMS: Final = {  # an array that only this form of an adapter has -> what it is
     "image_proj.proj.0.weight": "a projection of several layers (Full Face or FaceID)",
     "image_proj.perceiver_resampler.proj_in.weight": "FaceID Plus",
@@ -330,7 +331,9 @@ class _Reader:
         expected = str([side if side is not None else "any" for side in shape]).replace("'", "")
         if key not in self.weights:
             found = f"{len(self.weights)} others"
-            raise MissingKey("missing weight", path=self.path, key=key, expected=expected, found=found)
+            raise MissingKey(
+                "missing weight", path=self.path, key=key, expected=expected, found=found, remedy=OF_ANOTHER
+            )
         array = self.weights[key]
         sides = zip(array.shape, shape, strict=False)
         fits = array.ndim == len(shape) and all(side in (None, n) for n, side in sides)
@@ -340,8 +343,7 @@ class _Reader:
         return array
 
     def refuse(self, key: str, expected: str, found: str) -> NoReturn:
-        remedy = "the adapter belongs to another transformer"
-        raise WrongShape("wrong shape", path=self.path, key=key, expected=expected, found=found, remedy=remedy)
+        raise WrongShape("wrong shape", path=self.path, key=key, expected=expected, found=found, remedy=OF_ANOTHER)
 
     def finish(self) -> None:
         left = sorted(set(self.weights) - self.taken)

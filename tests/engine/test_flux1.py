@@ -546,6 +546,22 @@ def test_hostile_shapes_are_refused(files: dict[str, Path], tmp_path: Path) -> N
                 open_checkpoint(ModelPath(tmp_path / "bad.safetensors"))
 
 
+def test_what_is_no_model_is_called_what_it_is(folder: Path, files: dict[str, Path], tmp_path: Path) -> None:
+    """With the way on: these said "truncated", or that a file should be downloaded again."""
+    (tmp_path / "readme.txt").write_text("hello, this is no model")
+    shutil.copy(files["transformer"], tmp_path / "flux1.safetensors")
+    both = "name its text encoders, and the folders of their tokenizers, with --text-encoder, and its autoencoder with"
+    for place, told in (
+        (tmp_path / "readme.txt", "readme.txt: no model file, expected a safetensors or GGUF file"),
+        (folder / "vae", f"found a part of a model; name the model's folder, which may be {folder}"),
+        (folder / "tokenizer", "found a part of a model; name the model's folder"),
+        (tmp_path, f"found flux1.safetensors beside none; name that file: {tmp_path / 'flux1.safetensors'}"),
+        (files["transformer"], f"flux1.safetensors: a model without a text pipeline, .* {both}"),
+    ):
+        with pytest.raises(CheckpointError, match=told):
+            Engine.load(place, require_text=True, threads=1)
+
+
 def test_a_survey_says_what_runs_and_what_fits(
     folder: Path, files: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -561,6 +577,14 @@ def test_a_survey_says_what_runs_and_what_fits(
     assert "not enough memory" in survey(ModelPath(folder)).problem
     with pytest.raises(NotEnoughMemory, match=r"expected 0.0 GB .*transformer.*found 0.0 GB free; free some memory"):
         Engine.load(folder)
+    for isas, backend, ways in (
+        (["avx2"], "cpu", " or --backend cpu_int8,"), (["avx2"], "cpu_int8", ""), (["avx2"], "onnx", ""),
+        (["avx512_bf16"], "cpu", " or --dtype bfloat16, which takes half, or --backend cpu_int8,"),
+        (["avx512_bf16"], "cpu_int8", " or --dtype bfloat16,"),
+    ):  # fmt: skip
+        monkeypatch.setattr("salon.kernels.backends.cpu.isa_levels", lambda isas=isas: isas)
+        said = survey(ModelPath(folder), "float32", backend=backend).problem.partition("a smaller model")[2]
+        assert said.startswith(f",{ways}") if ways else said == "", (isas, backend, said)
 
 
 def test_a_studio_draws_with_parts_named_apart_and_embedded_guidance(

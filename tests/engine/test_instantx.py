@@ -186,7 +186,7 @@ def test_what_does_not_fit_is_refused(pair: Pair, tmp_path: Path, fault: str) ->
     elif fault == "blocks":
         arrays, told = ip_files.instantx(LAYERS - 1, WIDTH, TEXT), "missing weight.*2.to_k_ip.weight"
     elif fault == "width":
-        arrays, told = ip_files.instantx(LAYERS, 64, TEXT), "0.to_k_ip.weight.*another transformer"
+        arrays, told = ip_files.instantx(LAYERS, 64, TEXT), "0.to_k_ip.weight.*another model"
     elif fault == "tokens":
         arrays["image_proj.proj.2.weight"] = arrays["image_proj.proj.2.weight"][:-1]
         told = "a multiple of 32 rows"

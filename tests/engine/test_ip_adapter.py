@@ -273,7 +273,7 @@ def test_files_that_do_not_fit_are_refused(flux: Pair, tmp_path: Path, fault: st
         arrays = ip_files.flux(1, 128, 32, inputs=768)
         expected = MissingFile, r"768 columns of an embedding \(CLIP ViT-L/14\).*found 24"
     elif fault == "model":
-        arrays, expected = ip_files.flux(1, 64, 32), (WrongShape, "0.to_k_ip.weight.*another transformer")
+        arrays, expected = ip_files.flux(1, 64, 32), (WrongShape, "0.to_k_ip.weight.*another model")
     elif fault == "key":
         arrays, expected = ip_files.unet(XL, 32), (MissingKey, "0.to_k_ip.weight")
     elif fault == "form":

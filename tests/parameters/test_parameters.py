@@ -256,6 +256,17 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     package.forget()
 
 
+def test_a_lora_that_is_not_there_is_a_file_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not a name of a server's: these have no suffix."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "film.safetensors").write_bytes(b"")
+    for text, is_file in (("film.safetensors:0.8", True), ("gone.safetensors:0.8", True), ("film:0.8", False)):
+        (lora,) = typed("--lora", text)["loras"]
+        assert (lora.is_file, lora.weight) == (is_file, 0.8)
+    with pytest.raises(UsageError, match=r"--lora: got 'strong', allowed a weight .*; write it like film\.safetensors"):
+        typed("--lora", "film.safetensors:strong")
+
+
 PLUGIN = """
 from salon.bounds import MAX_STEPS
 from salon.parameters.kinds import Number

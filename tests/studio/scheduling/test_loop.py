@@ -270,7 +270,7 @@ def test_a_branch_of_another_model_is_refused_at_once(new_loop: MakeLoop) -> Non
     key = min(whole)
     for wrong, told in (
         ({name: values for name, values in whole.items() if name != key}, "missing weight"),
-        ({**whole, key: whole[key][:-1]}, "wrong shape.*the adapter belongs to another transformer"),
+        ({**whole, key: whole[key][:-1]}, "wrong shape.*the adapter belongs to another model"),
         ({**whole, "9.to_k_ip.weight": whole[key]}, "unexpected weight"),
     ):
         with pytest.raises(CheckpointError, match=told):
