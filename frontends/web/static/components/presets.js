@@ -70,8 +70,8 @@ export function PresetsDialog({ onClose }) {
     <p class="muted">A preset is a name for parameters; <code>--preset NAME</code> says it in a prompt, here and on the command line. What a prompt itself says wins over it.</p>
     ${wrong.value && html`<p class="error" role="alert">${wrong.value}</p>`}
     ${presets.value?.length === 0 && html`<p>There is none yet.</p>`}
-    <ul class="presets">${(presets.value ?? []).map((preset) => html`<li key=${preset.name} class="row">
-      <strong>${preset.name}</strong><code>${preset.parameters}</code><span class="spring"></span>
+    <ul class="presets">${(presets.value ?? []).map((preset) => html`<li key=${preset.name}>
+      <strong>${preset.name}</strong><code>${preset.parameters}</code>
       <button type="button" aria-pressed=${chosen === preset.name} onClick=${() => use(preset)}>Use</button>
       <button type="button" class="round" aria-label=${`Rename ${preset.name}`} title="Rename" onClick=${() => rename(preset)}><${Icon} name="edit" /></button>
       <button type="button" class="round" aria-label=${`Delete ${preset.name}`} title="Delete" onClick=${() => remove(preset)}><${Icon} name="trash" /></button>
