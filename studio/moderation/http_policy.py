@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 import msgspec
-from msgspec.structs import replace
+from msgspec.structs import asdict, replace
 
 from ...errors import complaint
 from ..endpoints import Endpoint
@@ -45,9 +45,12 @@ class HttpPolicy:
             EndpointError: it does not answer.
             PolicyError: its answer is no decision.
         """
-        if request.lora is not None:  # whose path says nothing to another machine
-            request = replace(request, lora=replace(request.lora, path=""))
-        body = msgspec.json.encode(request)
+        said = asdict(request)
+        if request.lora is None:  # of which services of before know nothing
+            del said["lora"]
+        else:  # whose path says nothing to another machine
+            said["lora"] = replace(request.lora, path="")
+        body = msgspec.json.encode(said)
         answer = self._endpoint.post(body, timeout_s=self._timeout_s, max_bytes=MAX_ANSWER)
         try:
             return checked(msgspec.json.decode(answer, type=Decision))

@@ -65,6 +65,8 @@ class PlainClient:
             "moderation",
             "chat",
             "organize",
+            "again",
+            "operate",
         ),
     ) -> None:
         self.endpoint, _, self.server_key = address.partition("#")

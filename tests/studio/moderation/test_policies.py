@@ -16,7 +16,7 @@ import pytest
 from salon.studio.errors import EndpointError, PolicyError
 from salon.studio.moderation.http_policy import HttpPolicy
 from salon.studio.moderation.opening import KEY, open_policies
-from salon.studio.moderation.types import ALLOW, STAGES, PolicyRequest, block, checked
+from salon.studio.moderation.types import ALLOW, STAGES, BroughtLora, PolicyRequest, block, checked
 from salon.studio.moderation.word_list import MESSAGE, RULE, WordList, words_of
 
 EXAMPLES = Path(__file__).parents[3] / "examples"
@@ -188,6 +188,10 @@ def test_a_service_is_asked_by_json(service: str, monkeypatch: pytest.MonkeyPatc
         "texts": ["a dog"], "negative_texts": [], "pictures": ["iVBORw=="],
     }  # fmt: skip
     assert authorization == "Bearer secret"
+    lora = BroughtLora(digest="ab" * 32, size=7, metadata=(("tags", "cats"),), path="/here/it/lies")
+    assert policy.ask(asked(stage="upload", lora=lora)) == ALLOW
+    said = Answers.bodies[-1][0]["lora"]
+    assert said == {"digest": "ab" * 32, "size": 7, "metadata": [["tags", "cats"]], "path": ""}
     assert HttpPolicy(f"{service}/block")(asked()) == block("dark", "Too dark.")
 
 
