@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,14 @@ NEW = ("job", "seed", "made_ms", "started_ms", "ended_ms", "pictures", "state", 
 def server() -> Any:
     with FakeServer(drawn=True) as server:
         yield server
+
+
+@pytest.fixture
+def one() -> Iterator[Connect]:
+    """Makes clients of one flavour alone."""
+    connect = Connect("blocking")
+    yield connect
+    connect.close()
 
 
 def same(info: m.JobInfo, other: m.JobInfo) -> bool:
@@ -63,8 +72,8 @@ def test_every_kind_and_style(server: FakeServer, connect: Connect) -> None:
         fixed[0].again(seed=7)
 
 
-def test_of_one_that_failed_the_very_same(server: FakeServer, connect: Connect) -> None:
-    client = connect(server.address)
+def test_of_one_that_failed_the_very_same(server: FakeServer, one: Connect) -> None:
+    client = one(server.address)
     server.fail = "out of memory"
     failed = client.imagine("a cat", previews=1, **SMALL)
     with pytest.raises(JobFailed):
@@ -84,8 +93,8 @@ def test_of_one_that_failed_the_very_same(server: FakeServer, connect: Connect) 
     server.hold = False
 
 
-def test_what_is_refused(server: FakeServer, connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
-    client = connect(server.address)
+def test_what_is_refused(server: FakeServer, one: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
+    client = one(server.address)
     base = client.imagine("a cat", **SMALL)
     base.wait(timeout_s=DONE_S)
     varied = base[0].vary(images=1)
@@ -105,13 +114,13 @@ def test_what_is_refused(server: FakeServer, connect: Connect, monkeypatch: pyte
 
     monkeypatch.setattr("salon.frontends.zmq.server.negotiate", older)
     with pytest.raises(Unsupported, match="older"):
-        connect(server.address).again(varied.id)
+        one(server.address).again(varied.id)
 
 
-def test_only_its_owner(connect: Connect) -> None:
+def test_only_its_owner(one: Connect) -> None:
     pairs = [make_pair() for _ in range(2)]
     with FakeServer(pair=make_pair()) as server:
-        ann, ben = (connect(server.address, key=pair) for pair in pairs)
+        ann, ben = (one(server.address, key=pair) for pair in pairs)
         job = ann.imagine("a cat", **SMALL)  # public, so that others see it; still it is not theirs to make again
         job.wait(timeout_s=DONE_S)
         with pytest.raises(NotFound):
