@@ -271,11 +271,12 @@ def _refuse_folder(index: Path) -> NoReturn:
     folder, remedy = index.parent, "name a folder that save_pretrained wrote, or a safetensors or GGUF file"
     files = sorted(path.name for path in folder.iterdir() if path.suffix.lower() in (".safetensors", ".gguf"))
     part = (folder / "config.json").is_file() or (folder / "tokenizer_config.json").is_file()
-    found = "a part of a model" if part else f"{files[0]} beside none" if files else "none"
+    found = "a part of a model" if part else f"{', '.join(files[:4])} beside none" if files else "none"
     if part:
         remedy = f"name the model's folder, which may be {folder.parent}"
     elif files:
-        remedy = f"name that file: {folder / files[0]}"
+        several = f"name the one that draws, like {folder / files[0]}, and others with --vae and --text-encoder"
+        remedy = several if files[1:] else f"name that file: {folder / files[0]}"
     raise MissingFile(
         "no such file", path=index, expected="the index of a whole model in diffusers' layout", found=found,
         remedy=remedy,

@@ -556,6 +556,7 @@ def test_what_is_no_model_is_called_what_it_is(folder: Path, files: dict[str, Pa
         (folder / "vae", f"found a part of a model; name the model's folder, which may be {folder}"),
         (folder / "tokenizer", "found a part of a model; name the model's folder"),
         (tmp_path, f"found flux1.safetensors beside none; name that file: {tmp_path / 'flux1.safetensors'}"),
+        (files["transformer"].parent, "beside none; name the one that draws, like .*, and others with --vae and"),
         (files["transformer"], f"flux1.safetensors: a model without a text pipeline, .* {both}"),
     ):
         with pytest.raises(CheckpointError, match=told):
