@@ -88,6 +88,8 @@ def body(bench: Bench) -> None:
     names = [bench.options.only] if bench.options.only else bench.pick(["z_image"], [*FAMILIES], [*FAMILIES])
     with torch_as_rival(bench.threads), bench.progress("", len(names)) as advance:
         for name in names:
+            if bench.deadline.left() <= 0:
+                break
             with tempfile.TemporaryDirectory(prefix="salon-bench-") as scratch:
                 measured(bench, name, FAMILIES[name], Path(scratch))
             advance(name)

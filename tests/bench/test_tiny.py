@@ -37,7 +37,6 @@ RUNS: dict[str, dict[str, Any]] = {
     "triton_resources": {"tied_to": "nothing", "needs": "triton", "rows": 5},
     "web": {"tied_to": "nothing", "needs": "sqlalchemy", "rows": 19 if chromium() else 11},
     "lora": {"tied_to": "shapes", "needs": "diffusers", "rows": 11},
-    "step_caches": {"tied_to": "digest", "needs": "torch", "rows": 15},
     "taste_speed": {"tied_to": "shapes", "needs": "diffusers", "rows": 5},
     "gateway": {"tied_to": "shapes", "needs": "uvicorn", "rows": 6},
 }

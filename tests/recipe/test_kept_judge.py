@@ -19,7 +19,7 @@ from salon.bench.report import problems
 from salon.engine.engine import Engine
 from salon.engine.text.pipelines.clauses import ClausePipeline
 from salon.frontends import cli
-from salon.models.mini.recipe import guidance, guidance_sheets, kinds, knobs, references, style_sheets
+from salon.models.mini.recipe import guidance, guidance_sheets, kinds, knobs, references, step_caches, style_sheets
 from salon.models.mini.recipe.guidance import CAPTIONS, Wish, paint, wishes
 from salon.models.mini.recipe.judge_file import KeptJudge
 from salon.models.mini.recipe.judged import main
@@ -123,6 +123,18 @@ def test_references_are_judged_on_the_shipped_model(tmp_path: Path, judge: KeptJ
     assert [row["asked"] for row in document["rows"]] == kinds
     assert all(0 <= row[name] <= 1 for row in document["rows"] for name in ("concept", *references.FACTORS))
     assert document["details"]["judge"]["sha256"] == judge.digest
+
+
+def test_ways_to_save_evaluations_are_judged_on_the_shipped_model(tmp_path: Path, judge: KeptJudge) -> None:
+    with open("/dev/null", "w") as nowhere:
+        argv = [*WITH, "--tiny", "--threads", "1", "--out", str(tmp_path)]
+        assert step_caches.main(argv=argv, console=Console(file=nowhere)) == 0
+    document = json.loads((tmp_path / "step_caches.json").read_text())
+    assert problems(document) == []
+    assert len(document["rows"]) == 15
+    assert {row["part"].split()[0] for row in document["rows"]} == set(step_caches.PARTS)
+    assert all(0 <= row[head] <= 1 for row in document["rows"] for head in step_caches.HEADS)
+    assert (document["tied_to"], document["details"]["judge"]["sha256"]) == ("digest", judge.digest)
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """What saved evaluations cost a picture: guidance in a share of the steps, half the sides first, and caches of steps.
 
-`python -m salon.bench.step_caches [--quick] [--threads N] [--only guidance|progressive|caches|gate]`
+`python -m salon.models.mini.recipe.step_caches [--quick] [--threads N] [--only guidance|progressive|caches|gate]`
 
 Captions are drawn by all steps, by fewer steps, and by each way to save evaluations. What Salon has is
 `--guidance-interval` and `--progressive`. What it does not have is added from outside (`step_savers`), so that the
@@ -20,13 +20,16 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .report import Goal
-from .runner import Bench, run
+from ....bench.report import Goal
+from ....bench.runner import Bench, run
+from .guidance import CAPTIONS, wishes
+from .judge_file import KEPT, KeptJudge
 from .step_savers import FirstBlock, Forecast, Gate, Saver, planned
 
 TOGETHER: Final = 16  # generations of a step
@@ -58,7 +61,7 @@ class Found:
 
 def draw(engine: Any, wishes: Sequence[Any], way: Way, found: Found) -> None:
     """Draw wishes in lockstep, and add pictures [N, H, W, 3] in 0..1 and their work to what was found."""
-    from ..engine.spec import GenerationSpec
+    from ....engine.spec import GenerationSpec
 
     saver, start = way.saver(), time.perf_counter()
     specs = [GenerationSpec(prompt=wish.prompt, seed=wish.seed, **way.fields) for wish in wishes]
@@ -189,17 +192,16 @@ def goals(bench: Bench) -> None:
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--judge", type=Path, default=KEPT, help="its folder (bench/judge of this checkout)")
     parser.add_argument("--only", choices=PARTS, help="one part alone")
 
 
 def body(bench: Bench) -> None:
-    from ..engine.engine import Engine
-    from ..models.mini.recipe.guidance import CAPTIONS, wishes
-    from ..models.mini.recipe.judge_file import KEPT, KeptJudge
+    from ....engine.engine import Engine
 
     bench.columns = COLUMNS
     bench.use("torch")
-    judge, engine = KeptJudge.read(KEPT), Engine.load(backend="cpu", threads=bench.threads)
+    judge, engine = KeptJudge.read(bench.options.judge), Engine.load(backend="cpu", threads=bench.threads)
     scale = float(engine.model.defaults["guidance_scale"])
     bench.note(f"guidance {scale:g}; judge: SHA-256 {judge.digest}; pictures of a way are drawn {TOGETHER} at a time")
     bench.report.details["judge"] = {"sha256": judge.digest, "accuracy": judge.card["accuracy"]}
@@ -223,7 +225,8 @@ def _defaults(bench: Bench, engine: Any) -> dict[str, Any]:
     return {**own, "width": own["width"] // 4, "height": own["height"] // 4} if bench.tiny else own
 
 
-main = partial(run, "step_caches", (__doc__ or "").splitlines()[0], body, arguments=arguments, tied_to="digest")
+main = partial(run, "step_caches", (__doc__ or "").splitlines()[0], body, arguments=arguments, tied_to="digest",
+               prog="python -m salon.models.mini.recipe.step_caches")  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -111,7 +111,7 @@ class FirstBlock(Saver):
 
     def enter(self, stack: ExitStack, denoiser: Any) -> None:
         """See `Saver`."""
-        from ..engine.models import flux
+        from ....engine.models import flux
 
         super().enter(stack, denoiser)
         self._double, self._single = flux._double_block, flux._single_block
