@@ -181,8 +181,10 @@ def _turned(part: LowRankPart, turned: Turned) -> LowRankPart:
 def _conv(ops: Ops[Any, Any], parts: Sequence[LowRankPart], width: int, side: int) -> ConvFactors:
     """Pack the factors of a convolution, of which a file has one layer."""
     (part,) = parts
-    down = ops.pack_conv(part.down.reshape(len(part.down), -1, side, side), None)
-    return ConvFactors(down, ops.pack_linear([part.up], exact=True), width)
+    # Copies: a table that runs graphs packs a weight at its first use, and the file may have changed by then.
+    down, up = np.array(part.down), np.array(part.up)
+    packed = ops.pack_conv(down.reshape(len(down), -1, side, side), None)
+    return ConvFactors(packed, ops.pack_linear([up], exact=True), width)
 
 
 def _has(name: str, mark: str) -> bool:

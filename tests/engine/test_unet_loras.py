@@ -243,6 +243,27 @@ def test_pictures_are_those_of_merged_weights(pairs: dict[str, Pair], tmp_path: 
     np.testing.assert_array_equal(pair.drawn(guidance_scale=2.0)[0], plain)
 
 
+@pytest.mark.parametrize("backend", ["cpu", "onnx"])
+def test_packed_convolutions_do_not_change_with_their_file(
+    pairs: dict[str, Pair], tmp_path: Path, backend: str
+) -> None:
+    """A table that runs graphs packs a weight at its first use."""
+    if backend == "onnx":
+        pytest.importorskip("onnxruntime", reason="it runs graphs (extra: onnx)")
+    name, rng = "unet.down_blocks.0.resnets.0.conv1", np.random.default_rng(5)
+    down, up = (rng.standard_normal(shape).astype(np.float32) for shape in ((2, 32, 3, 3), (32, 2, 1, 1)))
+    digest, path = write(tmp_path / "lora.safetensors", named(pairs["sd15"], Made({name: (down, up)}), "peft"))
+    engines = [Engine.load(pairs["sd15"].folder, backend=backend, dtype="float32", threads=1) for _ in range(2)]
+    for engine in engines:
+        engine.add_lora(digest, path)
+    spec = engines[0].make_spec(PROMPT, seed=7, width=SIDE, height=SIDE, steps=1, loras=[(digest, 1.0)])
+    want, changing = finished(engines[0], spec), engines[1].open(spec)
+    with path.open("r+b") as file:
+        file.write(bytes(path.stat().st_size))
+    engines[1].step([changing])
+    np.testing.assert_array_equal(engines[1].finish(changing), want)
+
+
 @pytest.mark.skipif("avx512_bf16" not in isa_levels(), reason="needs AVX512-BF16")
 def test_rows_without_terms_keep_their_bits_in_bfloat16(pairs: dict[str, Pair], tmp_path: Path) -> None:
     """A convolution with terms of others is kept in float32 first, and rounded then."""
