@@ -79,11 +79,17 @@ def empty(shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
 
     A large one has a mapping of its own, which goes back to the system with it. Of the C library's memory, which packed
     weights take part of, it would leave holes between these.
+
+    Raises:
+        MemoryError: the system has no room for it.
     """
     size = math.prod(shape) * np.dtype(dtype).itemsize
     if size < OWN:
         return np.empty(shape, dtype)
-    memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    try:
+        memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    except OSError as error:  # which np.empty calls by its name
+        raise MemoryError(f"{size:,} bytes of an array {list(shape)} of {np.dtype(dtype)}") from error
     with suppress(OSError):  # a system without huge pages
         memory.madvise(mmap.MADV_HUGEPAGE)
     return np.frombuffer(memory, dtype).reshape(shape)

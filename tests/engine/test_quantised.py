@@ -17,7 +17,7 @@ from salon.engine.files import flux
 from salon.engine.files.opening import ModelPath
 from salon.engine.memory import loading_bytes, weight_bytes
 from salon.engine.quantised.coded import Coded, Decode, write
-from salon.engine.quantised.numbers import narrowed
+from salon.engine.quantised.numbers import empty, narrowed
 from salon.engine.safetensors_file import SafetensorsFile
 from salon.engine.survey import survey
 from salon.engine.weights.flux import load_flux
@@ -336,3 +336,5 @@ def test_large_arrays_have_mappings_of_their_own() -> None:
         while isinstance(base, np.ndarray):
             base = base.base
         assert isinstance(base.obj if isinstance(base, memoryview) else base, mmap.mmap)
+    with pytest.raises(MemoryError, match="bytes of an array"):
+        empty((1 << 44,), np.float64)  # more than there are addresses
