@@ -7,9 +7,10 @@ which stay as they are: samples of one batch may use different ones, each with a
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -185,14 +186,17 @@ class Loras:
         wrong: CheckpointError | ValueError | None = None
         try:
             with ThreadPoolExecutor(1, "salon-digest") as aside:
-                taken = aside.submit(file_digest, path)
+                try:
+                    digest_of_file: Callable[[], str] = aside.submit(file_digest, path).result
+                except (RuntimeError, MemoryError):  # no further thread: the system gives none, or the interpreter ends
+                    digest_of_file = partial(file_digest, path)
                 try:
                     # Of a file that was cut off no array is touched: a mapping ends where its file does.
                     if path.stat().st_size == known.file.num_bytes:
                         weights = pack_lora(self._ops, known.file, known.placed, where, known.num_bytes)
                 except (CheckpointError, ValueError) as error:
                     wrong = error
-                there = taken.result()
+                there = digest_of_file()
         except OSError as error:
             told = explain(error)
             raise UnreadableFile(f"cannot be read ({told.got})", path=path, remedy=told.remedy) from error

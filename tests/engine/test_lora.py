@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -160,6 +161,23 @@ def test_what_is_packed_does_not_change_with_its_file(tiny_model: Path, files: P
         with path.open("r+b") as file:
             file.write(bytes(path.stat().st_size))
         assert np.array_equal(run(engine, opened(engine, digest))[0], before)
+
+
+def test_a_file_is_compared_with_its_digest_where_the_system_gives_no_thread(
+    tiny_model: Path, files: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    made = [write(files / f"alone{i}.safetensors", peft(changes(rank=2, seed=40 + i))) for i in range(2)]
+    engine = Engine.load(tiny_model, backend="cpu")
+    for digest, path in made:
+        engine.add_lora(digest, path)
+    monkeypatch.setattr(threading.Thread, "start", refused)
+    engine.close(opened(engine, made[0][0]))
+    made[1][1].write_bytes(made[0][1].read_bytes())
+    with pytest.raises(CheckpointError, match="LoRA that was changed"):
+        opened(engine, made[1][0])
 
 
 def wrong(name: str) -> dict[str, Any]:
