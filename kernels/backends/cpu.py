@@ -13,13 +13,13 @@ HELP = "compiled kernels"
 
 def lighter(dtype: str) -> Sequence[str]:
     """See `Backend`."""
-    return [*halved(dtype), "--backend cpu_int8, which keeps linear layers in 8 bits"]
+    half = ["--dtype bfloat16, which takes half"] if can_be_halved(dtype) else []
+    return [*half, "--backend cpu_int8, which keeps linear layers in 8 bits"]
 
 
-def halved(dtype: str) -> Sequence[str]:
-    """Return the way to half of the memory, if this machine multiplies bfloat16 and does not so already."""
-    able = dtype == "float32" and any(isa.endswith("bf16") for isa in isa_levels())
-    return ["--dtype bfloat16, which takes half"] if able else []
+def can_be_halved(dtype: str) -> bool:
+    """Return whether numbers of a compute dtype can be half as long: this machine multiplies bfloat16."""
+    return dtype == "float32" and any(isa.endswith("bf16") for isa in isa_levels())
 
 
 def create(options: Options) -> CpuOps:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ...errors import complaint
 from ..cpu_int8 import Int8Ops
 from . import Options
-from .cpu import halved as lighter
-
-__all__ = ["HELP", "LINEAR_BYTES", "create", "lighter"]
+from .cpu import can_be_halved
 
 HELP = "the same with linear layers in 8 bits, a quarter of the memory: other pixels"
 LINEAR_BYTES = 1
+
+
+def lighter(dtype: str) -> Sequence[str]:
+    """See `Backend`."""
+    return ["--dtype bfloat16, which takes half of what is not in linear layers"] if can_be_halved(dtype) else []
 
 
 def create(options: Options) -> Int8Ops:

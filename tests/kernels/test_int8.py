@@ -154,6 +154,21 @@ def test_weights_take_a_byte_each(rng: np.random.Generator) -> None:
     assert (small.bytes, large.bytes) == (512 * 512 + 4 * 512, 4 * 512 * 512)
 
 
+def test_what_takes_less_memory_is_told_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of weights in 8 bits bfloat16 does not take half."""
+    small = "--backend cpu_int8, which keeps linear layers in 8 bits"
+    for levels, more, kept in (
+        (["avx2", "portable"], (), ()),
+        (["avx512_bf16", "avx2"], ("--dtype bfloat16, which takes half",),
+         ("--dtype bfloat16, which takes half of what is not in linear layers",)),
+    ):  # fmt: skip
+        monkeypatch.setattr(backends.backend("cpu"), "isa_levels", lambda levels=levels: levels)
+        assert backends.lighter("cpu", "float32") == (*more, small)
+        assert backends.lighter("cpu", "bfloat16") == (small,)
+        assert backends.lighter("cpu_int8", "float32") == kept
+    assert backends.lighter("cpu_int8", "bfloat16") == backends.lighter("reference", "float32") == ()
+
+
 def test_the_backend_refuses_what_it_has_not() -> None:
     assert backends.create("cpu_int8", isa="portable").name == "cpu_int8/portable"
     assert backends.linear_bytes("cpu_int8") == 1
