@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NoReturn, Protocol
+from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
@@ -266,11 +266,18 @@ class Component:
         return find_weights(self.path)
 
 
-def _refuse_folder(index: Path) -> NoReturn:
-    """Raise MissingFile for a folder without an index, which says what the folder is."""
+def _want_index(index: Path) -> None:
+    """Raise MissingFile for a folder without an index, which says what the folder is. Nothing is said of one that
+    cannot be looked into: reading its index does."""
     folder, remedy = index.parent, "name a folder that save_pretrained wrote, or a safetensors or GGUF file"
-    files = sorted(path.name for path in folder.iterdir() if path.suffix.lower() in (".safetensors", ".gguf"))
-    part = (folder / "config.json").is_file() or (folder / "tokenizer_config.json").is_file()
+    try:
+        names = sorted(os.listdir(folder))
+    except OSError:
+        return
+    if index.name in names:
+        return
+    files = [name for name in names if Path(name).suffix.lower() in (".safetensors", ".gguf")]
+    part = not {"config.json", "tokenizer_config.json"}.isdisjoint(names)
     found = "a part of a model" if part else f"{', '.join(files[:4])} beside none" if files else "none"
     if part:
         remedy = f"name the model's folder, which may be {folder.parent}"
@@ -306,8 +313,7 @@ class Checkpoint:
             remedy = "give the folder that holds model_index.json, or a safetensors or GGUF file"
             raise ModelNotFound("no such model folder", path=self.path, expected="a folder", found=found, remedy=remedy)
         file = self.path / "model_index.json"
-        if not os.path.lexists(file):
-            _refuse_folder(file)
+        _want_index(file)
         self.index = read_json(file)
         self.components: dict[str, Component] = {}
         for name, entry in self.index.items():

@@ -270,6 +270,20 @@ def test_each_fault_has_its_error(
     assert "\n" not in str(caught.value)
 
 
+def test_a_folder_that_cannot_be_looked_into_is_told_as_its_index_is(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def closed(*_: Any, **__: Any) -> Any:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("os.listdir", closed)
+    monkeypatch.setattr(Path, "iterdir", closed)
+    Checkpoint(folder)
+    (folder / "model_index.json").unlink()
+    with pytest.raises(errors.MissingFile, match=r"model_index\.json"):
+        Checkpoint(folder)
+
+
 def test_index_and_shard_must_agree(folder: Path) -> None:
     shard(folder)
     write(folder / "part" / "x-1.safetensors", {"a": GOOD_A, "b": GOOD_B})
