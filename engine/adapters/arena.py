@@ -1,6 +1,6 @@
 """Hold keys and values of adapters in an arena: computed once per adapter and layer, shared by all jobs.
 
-They depend on neither the timestep nor the company. So do those of references and of texts that a model keeps
+They depend on neither the timestep nor the company. Nor do those of references and of texts that a model keeps
 (`kept_references.py`, `kept_texts.py`), which are adapters here like others. All layers have the same rows. An adapter
 of n tokens takes ceil(n / PAGE_ROWS) pages. A page is PAGE_ROWS rows of the key and the value array of every layer, so
 one list of row numbers serves all layers (`AdapterTerms.rows`). Running jobs pin what they use. When pages run out, the

@@ -7,7 +7,7 @@ Captions are drawn by all steps, by fewer steps, and by each way to save evaluat
 reasons can be repeated: velocities that are held or go on in a straight line between steps that are computed
 (TaylorSeer), a cache of all blocks but the first (first-block cache), and a gate of guidance in drafts. Each picture is
 compared with that of all steps (PSNR), and the kept judge names what it shows. Evaluations are those of a sample, rows
-those of the model and seconds those of stepping and decoding, of one picture each. Needs the `train` extra and a
+those of the model and seconds those from prompt to pixels, of one picture each. Needs the `train` extra and a
 checkout.
 """
 
