@@ -24,6 +24,8 @@ LINES = [
     (kind, line.strip()) for kind, text in SECTIONS.items() for line in re.findall(r"^    (\S.*)$", text, re.MULTILINE)
 ]
 
+OF_JOB = {"again": "imagine"}  # commands that make a job of the kind that another one is of
+
 
 def test_every_kind_has_a_section_with_both() -> None:
     assert set(PLUGINS.names()) <= set(SECTIONS)
@@ -62,7 +64,7 @@ def test_every_line_does_what_it_says(
         words = [{"JOB": job, "DRAFT": draft}.get(word, word) for word in shlex.split(line)[1:]]
         said = salon(*words, "--json").json
         told = said["job"]["kind"] if "job" in said else kind
-        assert told == kind
+        assert told == OF_JOB.get(kind, kind)
         return
     names: dict[str, Any] = {"client": client, "job": client.job(job), "draft": client.job(draft)}
     names["photo"] = client.picture("photo.jpg")
@@ -72,6 +74,6 @@ def test_every_line_does_what_it_says(
         assert made.cancel()
         return
     if hasattr(made, "wait"):
-        assert made.wait(timeout_s=DONE_S).kind == kind
+        assert made.wait(timeout_s=DONE_S).kind == OF_JOB.get(kind, kind)
     else:
         assert made

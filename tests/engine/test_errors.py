@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 from salon.engine import errors
-from salon.errors import SalonError
+from salon.errors import OutputError, SalonError
 
 
 def _classes() -> dict[str, type[Exception]]:
     found = inspect.getmembers(errors, inspect.isclass)
     own = {name: c for name, c in found if issubclass(c, Exception) and c.__module__ == errors.__name__}
-    return {"SalonError": SalonError, "MemoryError": MemoryError, **own}
+    return {"SalonError": SalonError, "OutputError": OutputError, "MemoryError": MemoryError, **own}
 
 
 def test_drawing_matches_classes() -> None:
