@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from ..kernels.ops import Dtype
     from .engine import Engine
 
-FORMAT: Final = 1  # version of the manifest, of the inputs' names and of what they mean
+FORMAT: Final = 2  # version of the manifest, of the inputs' names and of what they mean
 MANIFEST: Final = "manifest.json"
 WEIGHTS: Final = "weights.data"
 STEP, WITH_ADAPTERS, WITH_REFERENCES, DECODER = "step", "step_adapters", "step_references", "decoder"
@@ -46,8 +46,11 @@ class Exported:
     manifest: Mapping[str, Any]
 
     def graph(self, name: str = STEP) -> Path:
-        """Return the file of a graph."""
-        return self.folder / str(self.manifest["graphs"][name]["file"])
+        """Return the file of a graph. Raise CheckpointError if the folder has none of that name."""
+        graphs = self.manifest["graphs"]
+        if name not in graphs:
+            raise _refused(self.folder, f"no graph {name!r}", f"one of {', '.join(graphs)}")
+        return self.folder / str(graphs[name]["file"])
 
 
 def export(engine: Engine, folder: Path, *, dtype: Dtype = "float32", progress: Progress | None = None) -> Exported:

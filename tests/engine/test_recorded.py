@@ -227,9 +227,11 @@ def test_folders_that_are_broken_or_of_another_version_are_refused(engine: Engin
     with pytest.raises(CheckpointError, match="expected a folder that `salon export` wrote"):
         open_export(tmp_path)
     made = export(engine, tmp_path / "graphs")
+    with pytest.raises(CheckpointError, match=r"expected one of step, .*, found no graph 'encoder'"):
+        made.graph("encoder")
     manifest = (made.folder / "manifest.json").read_text()
-    (made.folder / "manifest.json").write_text(manifest.replace('"format": 1', '"format": 9'))
-    with pytest.raises(CheckpointError, match="expected format 1, that of this Salon, found graphs of format 9"):
+    (made.folder / "manifest.json").write_text(manifest.replace('"format": 2', '"format": 9'))
+    with pytest.raises(CheckpointError, match="expected format 2, that of this Salon, found graphs of format 9"):
         open_export(made.folder)
     (made.folder / "manifest.json").write_text(manifest)
     weights = made.folder / "weights.data"
