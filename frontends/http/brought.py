@@ -163,7 +163,7 @@ async def looked_at(
         for number, one in enumerate(pictures, 1):
             with about(one.field):
                 data = file_of(one, one.field if len(pictures) == 1 else f"{one.field} {number}")
-                names.append(digest_of(data))
+                names.append(one.name or digest_of(data))  # what is kept is not the file that came, byte for byte
                 found[names[-1]] = data
         size, masked = size_of(found[names[0]]), None
         files = {names[number]: one.data for number, one in enumerate(pictures) if one.data is not None}

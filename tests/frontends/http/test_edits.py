@@ -47,6 +47,14 @@ def mask(size: tuple[int, int] = (16, 16)) -> bytes:
     return buffer.getvalue()
 
 
+def photograph() -> bytes:
+    """A JPEG that says who made it."""
+    buffer, exif = io.BytesIO(), Image.Exif()
+    exif[0x013B] = "somebody"
+    Image.new("RGB", (16, 16), (200, 30, 40)).save(buffer, "JPEG", exif=exif)
+    return buffer.getvalue()
+
+
 RED, BLUE = png(), png((20, 60, 220))
 
 
@@ -128,6 +136,10 @@ def test_files_are_named_by_their_ids(client: openai.OpenAI, http: httpx.Client)
     by_value = by_id | {"images": [{"image_url": f"data:image/png;base64,{base64.b64encode(RED).decode()}"}]}
     answers = [http.post(EDITS, json=each).json() for each in (by_id, by_value)]
     assert answers[0]["data"] == answers[1]["data"]
+    photo = client.files.create(file=("photo.jpg", photograph()), purpose="vision")
+    by_id_alone = http.post(EDITS, json=by_id | {"images": [{"file_id": photo.id}]})
+    assert by_id_alone.status_code == 200, by_id_alone.text  # whose file is kept without what it says
+    assert client.files.delete(photo.id).deleted
     styled = client.images.generate(prompt=f"{first.id} a cat", size="16x16", extra_body=PLAIN)
     assert picture_of(styled) != picture_of(client.images.generate(prompt="a cat", size="16x16", extra_body=PLAIN))
     assert client.files.delete(first.id).deleted
