@@ -57,15 +57,18 @@ async def body_of(request: Request, most: int, seconds: float) -> bytes:
 async def parts_of(request: Request, most: int, seconds: float) -> AsyncIterator[bytes]:
     """Yield the body of a request as it comes. HttpRefused: it has more than `most` bytes, or takes longer than
     `seconds`."""
-    size = 0
+    size, end, stream = 0, asyncio.get_running_loop().time() + seconds, request.stream()
     try:
-        async with asyncio.timeout(seconds):
-            async for part in request.stream():
-                size += len(part)
-                if size > most:
-                    text = complaint("body", f"more than {most:,} bytes", "fewer", "shorten it")
-                    raise HttpRefused(text, status=413, code="too_large")
-                yield part
+        while True:
+            async with asyncio.timeout_at(end):  # of the wait alone: what the caller waits for it must not cancel
+                part = await anext(stream, None)
+            if part is None:
+                return
+            size += len(part)
+            if size > most:
+                text = complaint("body", f"more than {most:,} bytes", "fewer", "shorten it")
+                raise HttpRefused(text, status=413, code="too_large")
+            yield part
     except TimeoutError:
         text = complaint("body", f"not all of it in {seconds:g} s", "a faster one", "send it again")
         raise HttpRefused(text, status=408, code="too_slow", retry_ms=1000) from None

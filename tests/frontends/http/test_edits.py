@@ -331,8 +331,18 @@ def test_a_slow_form_is_given_up(http: httpx.Client, monkeypatch: pytest.MonkeyP
         yield b"--b--\r\n"
 
     monkeypatch.setattr(forms, "PICTURES_S", 0.1)
-    answer = http.post(EDITS, content=slowly(), headers={"content-type": "multipart/form-data; boundary=b"})
-    assert answer.status_code == 408
+    kind = {"content-type": "multipart/form-data; boundary=b"}
+    assert http.post(EDITS, content=slowly(), headers=kind).status_code == 408
+    monkeypatch.setattr(reading, "LARGE", 1)  # also if its time ends while a thread reads what has come
+    monkeypatch.setattr(forms, "READ", 1)
+    add = forms._Reader._begin
+
+    def begin(self: Any) -> None:
+        time.sleep(0.2)
+        add(self)
+
+    monkeypatch.setattr(forms._Reader, "_begin", begin)
+    assert http.post(EDITS, content=slowly(), headers=kind).status_code == 408
 
 
 @pytest.mark.parametrize(
