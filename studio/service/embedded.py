@@ -195,7 +195,9 @@ class DurableStudio:
             SpecError: jobs of this kind have no other seed, or a picture that it refers to is gone.
             As `imagine`.
         """
-        repeat = Repeat(uuid.uuid4().hex if key is None else key, job, seed, preview_every)
+        said = {} if preview_every is None else {"preview_every": preview_every}
+        asked = request_of(key=uuid.uuid4().hex if key is None else key, prompt="", **said)
+        repeat = Repeat(asked.key, job, checked({"seed": seed}).get("seed"), preview_every)
         submitted = self._ask(self._open.again(LOCAL, repeat), timeout_s)
         return DurableJob(self, submitted.job.job)
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from salon.engine.errors import OutputError
+from salon.engine.errors import OutputError, SpecError
 from salon.frontends import cli
 from salon.frontends.client.errors import Invalid, JobFailed, NotFound, Unsupported
 from salon.frontends.client.fake import FakeServer
@@ -18,6 +18,7 @@ from salon.frontends.fake.worker import Behaviour, FakeWorker
 from salon.frontends.wire import messages as m
 from salon.frontends.wire.keys import make_pair
 from salon.frontends.wire.version import negotiate
+from salon.parameters.errors import ParameterError
 from salon.studio.service.embedded import DurableStudio
 from salon.studio.service.errors import UnknownJob
 from salon.studio.studio import Studio
@@ -173,6 +174,9 @@ def test_in_a_program(tmp_path: Path) -> None:
         assert studio.again(job.id).record().seed != before.seed
         with pytest.raises(UnknownJob):
             studio.again("never")
+        for name, wrong in (("key", ""), ("key", 5), ("seed", 2**70), ("preview_every", "x")):
+            with pytest.raises((SpecError, ParameterError), match=f"^{name}: got"):
+                job.again(**{name: wrong})
 
 
 def test_a_zip_in_a_program(tmp_path: Path) -> None:
