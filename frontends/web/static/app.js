@@ -59,8 +59,10 @@ effect(() => {
         setTimeout(() => mine === turn && insist(work), AGAIN_MS);
       });
     };
+    let begun = false; // by the first picture, or where none comes in time
     const others = () => {
-      if (mine !== turn) return;
+      if (begun || mine !== turn) return;
+      begun = true;
       listen();
       insist(reload);
       insist(async () => {
@@ -70,8 +72,14 @@ effect(() => {
     };
     if (!WALLS.has(route.peek()[0] ?? "")) return others();
     const timer = setTimeout(others, LATER_MS);
-    const seen = () => { clearTimeout(timer); setTimeout(others, SOON_MS); };
-    document.addEventListener("load", seen, { capture: true, once: true }); // of the first picture
+    /** @param {Event} event of the first picture, not of a module */
+    const seen = ({ target }) => {
+      if (!(target instanceof HTMLImageElement)) return;
+      document.removeEventListener("load", seen, { capture: true });
+      clearTimeout(timer);
+      setTimeout(others, SOON_MS);
+    };
+    document.addEventListener("load", seen, { capture: true });
   });
 });
 

@@ -163,3 +163,19 @@ def test_what_is_deleted_elsewhere_goes(open_page: Open, server: BackgroundServe
         client.organize.delete([made[0].id])
         expect(here).to_have_count(0)
         expect(page.locator(f'.cell-open[data-job="{made[1].id}"]')).to_have_count(2)
+
+
+def test_what_is_not_seen_waits_for_the_first_picture(open_page: Open, jobs: list[str]) -> None:
+    """Or for two seconds, where none comes; a picture that comes later begins nothing a second time."""
+    page = open_page("create", viewport={"width": 1280, "height": 800})
+    more: list[str] = []
+    page.evaluate("location.hash = '#/organize'")
+    page.route("**/api/thumbnails/**", lambda route: None)
+    with page.expect_request("**/api/events"):
+        page.reload()
+    assert page.evaluate("performance.now()") > 1_900
+    page.on("request", lambda request: more.append(request.url) if "/api/events" in request.url else None)
+    page.evaluate("document.body.append(Object.assign(new Image(), { src: 'web/icon.svg' }))")
+    page.wait_for_function("document.images[document.images.length - 1].complete")
+    page.wait_for_timeout(400)
+    assert more == []
