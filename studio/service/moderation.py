@@ -31,6 +31,7 @@ from .waits import Waits
 
 LOG = logging.getLogger("salon.service")
 THREADS: Final = 8  # calls of policies at a time
+PLANNED: Final = 4  # of these, for what is only planned: anybody may plan as much as they like, and jobs do not wait
 PAGE: Final = 500
 KEEP_MS: Final = 30 * 86_400_000  # how long decisions are kept
 SAID: Final = 100  # texts of a LoRA's metadata that a policy gets
@@ -103,6 +104,7 @@ class Moderator:
         self._context, self._waits = context, waits
         self._policies = context.policies
         self._pool: ThreadPoolExecutor | None = None
+        self._planned = asyncio.Semaphore(PLANNED)
         options = context.options
         window_ms, pause_ms = round(1e3 * options.policy_window_s), round(1e3 * options.policy_pause_s)
         self._strikes = Strikes(options.policy_blocks, window_ms, pause_ms)
@@ -127,9 +129,10 @@ class Moderator:
             return
         self._want_no_timeout(account)
         wanted = [request for request in dict.fromkeys(requests) if self.judges(request.stage)]
+        decide = self.decide if kept else self._decide_planned
         for start in range(0, len(wanted), THREADS):
             part = wanted[start : start + THREADS]
-            for request, decision in zip(part, await asyncio.gather(*map(self.decide, part)), strict=True):
+            for request, decision in zip(part, await asyncio.gather(*map(decide, part)), strict=True):
                 if decision.rule == DOWN_RULE:
                     raise PolicyDown(complaint("policy", "no answer", "one", "try again later"))
                 if decision.blocks:
@@ -193,6 +196,11 @@ class Moderator:
             self._pool.shutdown(wait=False, cancel_futures=True)
 
     # ---- inside ----------------------------------------------------------------------------------------------------
+
+    async def _decide_planned(self, request: PolicyRequest) -> Decision:
+        """Return what `decide` does, with less than all threads."""
+        async with self._planned:
+            return await self.decide(request)
 
     async def _ask(self, policy: OpenPolicy, request: PolicyRequest, left_s: float) -> Decision:
         """Return what a policy says within so many seconds."""

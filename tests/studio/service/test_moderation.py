@@ -22,7 +22,7 @@ from salon.studio.references import digest_of
 from salon.studio.service.context import ServiceContext
 from salon.studio.service.embedded import DurableStudio
 from salon.studio.service.errors import NoSuchAccount, PolicyBlocked, PolicyDown, PolicyTimeout
-from salon.studio.service.moderation import WITHHELD, Strikes
+from salon.studio.service.moderation import PLANNED, WITHHELD, Strikes
 from salon.studio.service.options import ServiceOptions
 from salon.studio.service.service import Service
 from salon.studio.store.blobs import Blobs
@@ -300,6 +300,31 @@ def test_a_plan_says_what_would_be_blocked_and_counts_for_nothing(run: Run) -> N
         await service.submit_all("ann", wanted("k", "a dog"))
 
     run(work, NoCats("prompt"), policy_blocks=2)
+
+
+def test_plans_keep_no_job_waiting(run: Run) -> None:
+    going_on, asked = threading.Event(), list[str]()
+
+    def slow(request: PolicyRequest) -> Decision:
+        if "cat" in request.prompt:
+            asked.append(request.prompt)
+            assert going_on.wait(20)
+        return ALLOW
+
+    async def work(service: Service) -> None:
+        words = "a {red, blue, green, white, black, brown, pink, grey} cat"
+        plans = [asyncio.ensure_future(service.plan("local", wanted("k", words))) for _ in range(2)]
+        try:
+            while len(asked) < PLANNED:
+                await asyncio.sleep(0.005)
+            await asyncio.wait_for(service.submit_all("local", wanted("k", "a dog")), 5)
+            assert len(asked) == PLANNED
+        finally:
+            going_on.set()
+            found = await asyncio.gather(*plans)
+        assert [len(plan.jobs) for plan in found] == [8, 8]
+
+    run(work, slow)
 
 
 def test_texts_that_a_job_makes_pass_as_prompts_do(run: Run) -> None:
