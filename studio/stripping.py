@@ -46,9 +46,9 @@ def stripped(data: bytes) -> bytes:
         ReferenceRefused: it is no picture.
     """
     strip = next((each for start, each in _STRIPS if data.startswith(start)), None)
-    if strip is None:  # BMP, which has no place for more
-        return data
     try:
+        if strip is None:
+            raise ValueError("a BMP, which may have a profile or anything else behind its pixels")
         return strip(data, _kept_of(data))
     except (struct.error, IndexError, ValueError):  # decoders forgive more than is written down
         buffer = io.BytesIO()
