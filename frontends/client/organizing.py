@@ -137,7 +137,10 @@ class OrganizeCommands(Flavour, Generic[J]):
             parameters: like `--ar 3:2 --s 250`.
             values: further ones by name, as `imagine` takes them, like `aspect=(3, 2)`.
         """
-        return (yield from self._call(m.PutPreset(name=name, parameters=parameters, values=values), m.Preset))
+        request = asked(m.PutPreset(name=name, parameters=parameters, values=values))
+        if values and "values" not in (yield from self._commands._welcome()).features:
+            raise unsupported("values")
+        return (yield from self._call(request, m.Preset))
 
     @operation
     def delete_preset(self, name: str) -> Steps[bool]:

@@ -113,6 +113,7 @@ FEATURES: Final = (
     "organize",
     "again",
     "operate",
+    "values",
 )  # what this side knows beyond version 1's core
 
 

@@ -124,7 +124,7 @@ class ListPresets(Record, tag="organize.presets"):
 
 class PutPreset(Record, tag="organize.preset.put"):
     """Keep parameters, as they are typed, under a name, which `--preset` takes. Answer: Preset. `values`: further ones
-    by their names, as `Submit` has them; they are kept as they are typed, too."""
+    by their names, as `Submit` has them; they are kept as they are typed, too (feature "values")."""
 
     name: str
     parameters: str = ""

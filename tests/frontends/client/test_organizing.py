@@ -232,11 +232,17 @@ def test_who_watches_what_becomes_private_sees_no_more(connect: Connect) -> None
 
 def test_an_older_server(connect: Connect, server: FakeServer, monkeypatch: pytest.MonkeyPatch) -> None:
     def older(hello: m.Hello) -> tuple[int, tuple[str, ...]]:
-        return negotiate(hello)[0], ("parameters", "language", "taste")
+        return negotiate(hello)[0], features
 
     monkeypatch.setattr("salon.frontends.zmq.server.negotiate", older)
+    features: tuple[str, ...] = ("parameters", "language", "taste")
     with pytest.raises(Unsupported, match="older"):
         connect(server.address).organize.folders()
+    features += ("organize",)
+    more = connect(server.address).organize
+    with pytest.raises(Unsupported, match="got values"):  # which it would leave out without a word
+        more.put_preset("wide", "--n 2", aspect=(3, 2))
+    assert more.presets() == ()
 
 
 def test_a_zip_is_read_as_it_comes() -> None:

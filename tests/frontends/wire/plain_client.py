@@ -67,6 +67,7 @@ class PlainClient:
             "organize",
             "again",
             "operate",
+            "values",
         ),
     ) -> None:
         self.endpoint, _, self.server_key = address.partition("#")
