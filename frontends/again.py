@@ -6,10 +6,12 @@ import argparse
 import time
 from typing import Any
 
+from ..errors import complaint
 from . import inquire
 from .commands import remote
 from .commands.connection import Contact, connected, server_of
 from .commands.flags_make import draws
+from .commands.parsing import UsageError
 from .commands.pictures import destination_of
 from .commands.tables import print_json
 
@@ -23,6 +25,10 @@ def again(options: argparse.Namespace) -> int:
     with connected(options, contact=contact) as client:
         before = client.job(options.job).info
         drawn = draws(before.kind)
+        for flag, value in (("-o", options.output), ("--preview", options.preview)):
+            if value is not None and not drawn:
+                got = f"it for {before.kind!r}, which answers with texts"
+                raise UsageError(complaint(flag, got, "it for jobs that draw", "leave it out"))
         if drawn and not options.detach:
             destination_of(options.output, before, force=options.force).check(1)
         every = remote.PREVIEWS if options.preview is not None else None

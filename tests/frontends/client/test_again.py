@@ -156,6 +156,7 @@ def test_on_the_command_line(
         (("job-1", "--force"), "--force: got it without -o"),
         (("job-1", "--detach", "-o", "x"), "-o: got it with --detach"),
         (("job-1", "--preview", "no/x.jpg"), "in a folder that does not exist"),
+        (("job-5", "-o", "x.png"), "-o: got it for 'shorten', which answers with texts, allowed it for jobs that draw"),
     ):
         code, out, err = salon("again", *words)
         assert (code, out, line in err, err.count("\n")) == (2, "", True, 1), err
