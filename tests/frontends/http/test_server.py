@@ -84,6 +84,7 @@ def test_a_client_that_leaves_in_mid_stream(page: httpx.Client, faked: Backgroun
             with page.stream("POST", "/v1/images/generations", json=asked) as answer:
                 job = other.job(answer.headers["x-salon-jobs"])
                 assert any("partial_image" in line for line in answer.iter_lines())  # and no further
+                behaviour.step_s = 1.0  # so that it is not done meanwhile, on however busy a machine
             assert job.refresh().state == "running"
             assert job.id in [each.job for each in other.jobs().jobs]
             assert job.cancel()

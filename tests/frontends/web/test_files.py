@@ -66,12 +66,9 @@ def test_all_modules_are_asked_for_at_once() -> None:
     names = dict(re.findall(r'"([^"]+)":"./web/([^"]+)"', index))
 
     def needed(path: str, seen: set[str]) -> set[str]:
-        for name in re.findall(
-            r"""(?:^|;|})(?:import|export)\b[^;]*?\bfrom ?["']([^"']+)["']""", (STATIC / path).read_text(), re.M
-        ):
-            found = names.get(name) or str(
-                (STATIC / path).parent.joinpath(name).resolve().relative_to(STATIC.resolve())
-            )
+        for name in IMPORTED.findall((STATIC / path).read_text()):
+            there = (STATIC / path).parent.joinpath(name).resolve()
+            found = names.get(name) or str(there.relative_to(STATIC.resolve()))
             if found not in seen:
                 seen.add(found)
                 needed(found, seen)
