@@ -27,6 +27,7 @@ from ...errors import complaint
 from ...parameters.job_request import IMAGINE, Source
 from ...parameters.known import checked
 from ...parameters.request import OWN_STYLE
+from ...values import whole_of
 from ..errors import JobTimeout, StudioClosed
 from ..job import seconds_of
 from ..prompt.plan import Plan
@@ -197,7 +198,7 @@ class DurableStudio:
         """
         said = {} if preview_every is None else {"preview_every": preview_every}
         asked = request_of(key=uuid.uuid4().hex if key is None else key, prompt="", **said)
-        repeat = Repeat(asked.key, job, checked({"seed": seed}).get("seed"), preview_every)
+        repeat = Repeat(asked.key, job, whole_of(checked({"seed": seed}).get("seed")), preview_every)
         submitted = self._ask(self._open.again(LOCAL, repeat), timeout_s)
         return DurableJob(self, submitted.job.job)
 

@@ -72,9 +72,9 @@ effect(() => {
     };
     if (!WALLS.has(route.peek()[0] ?? "")) return others();
     const timer = setTimeout(others, LATER_MS);
-    /** @param {Event} event of the first picture, not of a module */
-    const seen = ({ target }) => {
-      if (!(target instanceof HTMLImageElement)) return;
+    /** @param {Event} event */
+    const seen = (event) => {
+      if (!(event.target instanceof HTMLImageElement)) return; // a module that comes later than others
       document.removeEventListener("load", seen, { capture: true });
       clearTimeout(timer);
       setTimeout(others, SOON_MS);
