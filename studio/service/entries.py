@@ -68,8 +68,7 @@ class Entries:
             TooSlow, StoreError: it may not be on disk.
         """
         made = self._new(kind, account, name)
-        async with self._counted:
-            await self._store(made.row, await self._room(kind, account))
+        await self._waits.outlast(self._waits.begin(self._add(made.row)))
         return made
 
     async def find(self, kind: str, text: str) -> EntryRow | None:
@@ -102,12 +101,8 @@ class Entries:
             if row is None or row.kind != LINK or row.ends_ms <= self._context.now_ms():
                 return None
             made = self._new(SESSION, row.account, row.name)
-            async with self._counted:
-                room = await self._room(SESSION, row.account)
-                if hash in self._ended:  # just now
-                    return None
-                await self._store(made.row, [hash, *room])
-            return made
+            added = await self._waits.outlast(self._waits.begin(self._add(made.row, hash)))
+            return made if added else None
         finally:
             self._trading.discard(hash)
 
@@ -162,6 +157,18 @@ class Entries:
             for hash in ended:
                 self._ended.pop(hash, None)
             raise
+
+    async def _add(self, row: EntryRow, link: str = "") -> bool:
+        """Store a new row where there is room for it, in place of a link if one is named by its hash.
+
+        Return whether it is stored: a link may have ended meanwhile.
+        """
+        async with self._counted:
+            room = await self._room(row.kind, row.account)
+            if link and link in self._ended:
+                return False
+            await self._store(row, [*([link] if link else []), *room])
+        return True
 
     async def _room(self, kind: str, account: str) -> list[str]:
         """Return the hashes of those that end to make space for one more."""

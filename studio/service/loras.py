@@ -74,6 +74,7 @@ class ServiceLoras:
         self._waits, self._moderator = waits, moderator
         self._folder = Path(context.options.data) / "loras"
         self._parts: dict[tuple[str, str], _Part] = {}
+        self._whole: list[str] = []  # accounts of parts that are whole, and are being checked
         self._digests: dict[Path, tuple[int, int, str]] = {}  # of the operator's files: size, time in ns, digest
         with _faults(self._folder):
             for leftover in (self._folder / PARTS).glob("*"):
@@ -174,7 +175,10 @@ class ServiceLoras:
         if part.received < size:
             return part.received
         self._parts.pop(key, None)
-        await self._waits.outlast(self._waits.begin(self._keep(account, digest, part.path)))
+        self._whole.append(account)
+        keeping = self._waits.begin(self._keep(account, digest, part.path))
+        keeping.add_done_callback(lambda _: self._whole.remove(account))
+        await self._waits.outlast(keeping)
         return size
 
     async def add(self, account: str, path: Path) -> str:
@@ -226,8 +230,9 @@ class ServiceLoras:
 
     def _begin(self, account: str, size: int, now: float) -> _Part:
         """Return a new part. Raise TooMany if that is beyond the bounds."""
-        mine = sum(owner == account for owner, _ in self._parts)
-        if mine >= OPEN or len(self._parts) >= ALL:
+        owners = [*(owner for owner, _ in self._parts), *self._whole]
+        mine = owners.count(account)
+        if mine >= OPEN or len(owners) >= ALL:
             got = f"{mine + 1} files at a time" if mine >= OPEN else "more than everybody together may be bringing"
             raise TooMany(complaint("upload", got, f"{OPEN} an account, {ALL} in all", "finish one first"))
         return _Part(self._new_part(), size, now)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -66,6 +68,28 @@ def test_files_that_are_not_whole_are_counted_by_account_and_in_all(
         assert len(kept(tmp_path)) == 1
 
     serve(work, paused=True)
+
+
+def test_whole_files_count_until_policies_have_answered(serve: Serve, tmp_path: Path) -> None:
+    files = [write(tmp_path / f"{n}.safetensors", peft(changes()), {"n": str(n)})[1].read_bytes() for n in range(2)]
+    asked, answer = threading.Semaphore(0), threading.Event()
+
+    def judge(request: PolicyRequest) -> Decision:
+        asked.release()
+        assert answer.wait(20)
+        return ALLOW
+
+    async def work(service: Service) -> None:
+        brought = [asyncio.create_task(bring(service, data)) for data in files]
+        for _ in brought:
+            assert await asyncio.to_thread(asked.acquire, timeout=20)
+        with pytest.raises(TooMany, match="upload: got 3 files at a time"):
+            await of(service).upload("local", f"{9:064x}", 100, 0, b"x")
+        answer.set()
+        await asyncio.gather(*brought)
+        assert await of(service).upload("local", f"{9:064x}", 100, 0, b"x") == 1
+
+    serve(work, paused=True, policy=judge)
 
 
 def test_policies_are_asked_before_it_is_kept(serve: Serve, tmp_path: Path) -> None:
