@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from .measure import interleave, quantile
+from .measure import Samples, interleave, quantile
 from .report import Goal
 from .runner import Bench, run
 from .wire.host import Host
@@ -130,12 +130,13 @@ def body(bench: Bench) -> None:
     ):
         ways = Ways(host)
         try:
-            _measure(bench, ways, rounds)
+            found = _measure(bench, ways, rounds)
         finally:
             ways.close()
+    _say(bench, found)  # with the server ended, whose processes are then known not to be others
 
 
-def _measure(bench: Bench, ways: Ways, rounds: int) -> None:
+def _measure(bench: Bench, ways: Ways, rounds: int) -> dict[str, Samples]:
     photo = _photo(0)
     if not ways.wire(1) == ways.generated(1) == ways.streamed(1):
         raise RuntimeError("the ways give other bytes")
@@ -162,7 +163,10 @@ def _measure(bench: Bench, ways: Ways, rounds: int) -> None:
         LINK: small,
     }  # fmt: skip
     with bench.progress("gateway", rounds) as advance:
-        found = interleave(turns, rounds=rounds, deadline=bench.deadline, on_round=lambda: advance(""))
+        return interleave(turns, rounds=rounds, deadline=bench.deadline, on_round=lambda: advance(""))
+
+
+def _say(bench: Bench, found: dict[str, Samples]) -> None:
     beside = {HTTP: WIRE, STREAM: WIRE, EDIT: BROUGHT}
     added = dict[str, float]()
     for name, samples in found.items():
