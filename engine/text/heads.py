@@ -43,7 +43,7 @@ _ASIDE: Final = _PICTURES | _set(
     "4k 8k aesthetic art artstation background bokeh colors colours composition contrast detail details focus hd"
     " lighting lights masterpiece mood palette quality resolution scene style texture tones uhd wallpaper"
 )
-# A thing with one of these before it is still that thing, in whatever sense a dictionary has both words for a noun.
+# These words say how a thing looks: "red fox" is drawn as "fox", even where a dictionary has both words as one noun.
 _LOOKS: Final = _set(
     "red orange yellow green blue turquoise purple violet pink brown black white grey gray gold golden silver scarlet"
     " big large small little tiny giant huge tall old young new antique fat thin round beautiful cute pretty ugly clean"

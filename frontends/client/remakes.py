@@ -43,7 +43,7 @@ class JobRemakes(OnServer[J]):
 
     @operation
     def again(self, *, seed: int | None = None, previews: int | None = None, key: str | None = None) -> Steps[J]:
-        """Ask for this job once more, whatever its kind, as a new job; see `client.again`."""
+        """Ask for this job again as a new job, of any kind; see `client.again`."""
         return (yield from self._commands._again(self.source.job, seed, previews, key))
 
     @operation

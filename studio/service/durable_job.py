@@ -111,7 +111,7 @@ class DurableJob:
         return next(self._file(picture.digest) for picture in record.pictures if picture.index == GRID)
 
     def again(self, **options: Any) -> DurableJob:
-        """Accept this job once more, whatever its kind, as a new job. Options and errors: see `DurableStudio.again`."""
+        """Run this job again as a new job, of any kind. Options and errors: see `DurableStudio.again`."""
         return self.studio.again(self.id, **options)
 
     def cancel(self, *, timeout_s: float = ANSWER_S) -> bool:

@@ -1,4 +1,4 @@
-"""Make jobs once more, whatever their kind and style, each as a new job of the same request."""
+"""Run jobs again, of any kind and style, each as a new job of the same request."""
 
 from __future__ import annotations
 

@@ -181,7 +181,9 @@ def test_tabs_that_do_opposite_things(run: Run) -> None:
         done = await outcomes(change("local", "publish", [job]), change("local", "delete", [job]),
                               change("local", "add", [job], folder), service.delete(job, "local"))  # fmt: skip
         assert set(done) <= {"", "UnknownJob"}
-        assert store.job(job).deleted  # type: ignore[union-attr]
+        row = store.job(job)
+        assert row is not None
+        assert row.deleted
         assert await outcomes(service.find(job, "local")) == ["UnknownJob"]
 
     run(work)
