@@ -57,7 +57,8 @@ class Api:
         self._journals, self._bringing = Journals(service.jobs), Bringing()
         most = ALL if visitors.keyless else STREAMS
         self._streams = Streams(self._journals, ending, service.context.life, most)
-        stored, pages, sessions = Stored(service), Pages(), Sessions(service, visitors, cookie)
+        stored, pages = Stored(service), Pages()
+        sessions = Sessions(service, visitors, cookie, self._streams.latest)
         zips = Zips(service, time.monotonic)
         self.routes: list[BaseRoute] = [
             Route("/", answering(pages.index)),
@@ -112,7 +113,8 @@ class Api:
         headers = {**NO_STORE, "x-accel-buffering": "no"}
         if request.method == "HEAD":
             return Response(headers=headers, media_type="text/event-stream")
-        lines = self._streams.open(account, request.headers.get("last-event-id"), still)
+        last = request.headers.get("last-event-id") or request.query_params.get("after")
+        lines = self._streams.open(account, last, still)
         return StreamingResponse(lines, headers=headers, media_type="text/event-stream")
 
     async def _bring(self, request: Request) -> Response:

@@ -42,7 +42,7 @@ class News(NamedTuple):
 
 
 class Journal:
-    """The news of one account, from the time when it first had a reader. Used on the event loop's thread.
+    """The news of one account, from the time when a page first asked who it is. Used on the event loop's thread.
 
     Args:
         account: whose jobs it tells of.
@@ -193,7 +193,7 @@ class _Follow:
 
 
 class Journals:
-    """The journals of all accounts that have or had readers.
+    """The journals of all accounts that have or had pages.
 
     Args:
         jobs: the jobs.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 import msgspec
@@ -37,10 +38,11 @@ class Sessions:
         service: has the accounts, and what lets in as them.
         visitors: know whose a request is.
         cookie: name of the session's cookie; one that begins with `__Host-` goes over HTTPS alone.
+        latest: returns the id of an account's latest news, after which the page's stream begins.
     """
 
-    def __init__(self, service: Service, visitors: Visitors, cookie: str) -> None:
-        self._service, self._visitors, self._cookie = service, visitors, cookie
+    def __init__(self, service: Service, visitors: Visitors, cookie: str, latest: Callable[[str], str]) -> None:
+        self._service, self._visitors, self._cookie, self._latest = service, visitors, cookie, latest
 
     async def show(self, request: Request) -> Response:
         """Say who asks, and of what."""
@@ -92,5 +94,6 @@ class Sessions:
             "features": FEATURES,
             "csrf": visitor.csrf or LOCAL,
             "keyless": self._visitors.keyless,
+            "news": self._latest(row.account),
         }
         return Response(encode(fields), headers=NO_STORE, media_type=JSON)

@@ -41,6 +41,10 @@ class Streams:
         """The number of streams that are open."""
         return self._open.total()
 
+    def latest(self, account: str) -> str:
+        """Return the id of an account's latest news: a stream that begins after it misses nothing from now on."""
+        return f"{self._life}.{self._journals.of(account).number}"
+
     def open(self, account: str, last: str | None, still: Still) -> AsyncIterator[bytes]:
         """Return the lines of a stream, until its reader leaves, the server ends, or the account may not read any more.
 

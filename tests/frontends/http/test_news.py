@@ -32,7 +32,7 @@ def submit(page: httpx.Client, key: str, prompt: str = "a red apple", **fields: 
 @contextmanager
 def reading(page: httpx.Client, last: str = "", where: str = "") -> Iterator[Iterator[Told]]:
     """The events of a stream: (kind, id, data); an id alone has the kind ""."""
-    with page.stream("GET", f"{where}/api/events", headers={"last-event-id": last} if last else {}) as answer:
+    with page.stream("GET", where or "/api/events", headers={"last-event-id": last} if last else {}) as answer:
         assert answer.status_code == 200
         assert answer.headers["content-type"].startswith("text/event-stream")
 
@@ -111,6 +111,22 @@ def test_a_stream_begins_with_the_jobs_that_go_on_and_goes_on_where_it_was(
     assert {data["job"] for _, _, data in seen} == {first, missed}  # the latest of each, and nothing else
     with reading(page, seen[-1][1]) as told:
         later = submit(page, "goes-on-2")
+        assert {data["job"] for _, _, data in ends_of(told, later)} == {later}
+
+
+def test_a_first_stream_tells_what_happened_after_the_session_was_asked_for(page: httpx.Client) -> None:
+    place = page.get("/api/session").json()["news"]
+    job = submit(page, "between")
+    with reading(page) as told:
+        ends_of(told, job)
+    page.post("/api/delete", json={"job": job})
+    with reading(page, where=f"/api/events?after={place}") as told:
+        seen = [next(told)]
+        while seen[-1][0] != "gone":
+            seen.append(next(told))
+    assert {data["job"] for _, _, data in seen} == {job}
+    with reading(page, last=seen[-1][1], where=f"/api/events?after={place}") as told:  # it resumes: the header is newer
+        later = submit(page, "later")
         assert {data["job"] for _, _, data in ends_of(told, later)} == {later}
 
 

@@ -165,13 +165,53 @@ def test_what_is_deleted_elsewhere_goes(open_page: Open, server: BackgroundServe
         expect(page.locator(f'.cell-open[data-job="{made[1].id}"]')).to_have_count(2)
 
 
+def test_what_is_deleted_before_the_page_listens_goes(open_page: Open, server: BackgroundServer) -> None:
+    """The page's stream opens behind its first pictures, and tells what happened before."""
+    page = open_page("create")
+    page.goto(page.url.partition("#")[0] + "#/organize")
+    with Client(server.address) as client:
+        made = [client.imagine(f"soon gone {number}", images=1, steps=1) for number in range(2)]
+        for job in made:
+            job.wait(timeout_s=20)
+        with page.expect_request("**/api/events?*"):
+            page.route("**/api/thumbnails/**", lambda route: None)  # the stream opens two seconds later
+            page.reload()
+            here = page.locator(f'.cell-open[data-job="{made[0].id}"]')
+            expect(here).to_have_count(1)
+            client.organize.delete([made[0].id])
+        expect(here).to_have_count(0)
+        expect(page.locator(f'.cell-open[data-job="{made[1].id}"]')).to_have_count(1)
+
+
+def test_an_old_answer_brings_no_deleted_picture_back(open_page: Open, server: BackgroundServer) -> None:
+    """Names that were on their way when a job was deleted are taken without it."""
+    page = open_page("organize", viewport={"width": 1280, "height": 800})
+    with Client(server.address) as client:
+        made = [client.imagine(f"late answer {number}", images=1, steps=1) for number in range(2)]
+        for job in made:
+            job.wait(timeout_s=20)
+        here = page.locator(f'.cell-open[data-job="{made[0].id}"]')
+        expect(here).to_have_count(1)
+
+        def late(route: Any) -> None:
+            answer = route.fetch()
+            client.organize.delete([made[0].id])
+            expect(here).to_have_count(0)
+            route.fulfill(response=answer)
+
+        page.route("**/api/organize.names", late)
+        page.get_by_label("Search").fill("late")
+        expect(page.locator(".organize-count")).to_have_text("1 picture in 1 job")
+        expect(here).to_have_count(0)
+
+
 def test_what_is_not_seen_waits_for_the_first_picture(open_page: Open, jobs: list[str]) -> None:
     """Or for two seconds, where none comes; a picture that comes later begins nothing a second time."""
     page = open_page("create", viewport={"width": 1280, "height": 800})
     more: list[str] = []
     page.evaluate("location.hash = '#/organize'")
     page.route("**/api/thumbnails/**", lambda route: None)
-    with page.expect_request("**/api/events"):
+    with page.expect_request("**/api/events?*"):
         page.reload()
     assert page.evaluate("performance.now()") > 1_900
     page.on("request", lambda request: more.append(request.url) if "/api/events" in request.url else None)

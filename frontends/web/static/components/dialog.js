@@ -1,6 +1,6 @@
 // Dialogs: the browser's own, which keeps the focus inside and closes by Escape.
 
-import { html, signal, useEffect, useRef } from "../lib/html.js";
+import { html, signal, useLayoutEffect, useRef } from "../lib/html.js";
 import { Icon } from "./icon.js";
 
 /**
@@ -16,7 +16,7 @@ const question = signal(/** @type {Question | null} */ (null));
  */
 export function Dialog({ title, onClose, class: name = "", children }) {
   const element = useRef(/** @type {HTMLDialogElement | null} */ (null));
-  useEffect(() => {
+  useLayoutEffect(() => {
     const before = document.activeElement;
     element.current?.showModal();
     return () => before instanceof HTMLElement && before.focus({ preventScroll: true });

@@ -1,6 +1,6 @@
 // One picture as large as the window, with its facts and everything that can be made of it; arrows go to the next.
 
-import { html, signal, useEffect, useRef, useSignal } from "../lib/html.js";
+import { html, signal, useEffect, useLayoutEffect, useRef, useSignal } from "../lib/html.js";
 import { pictureUrl, stringify } from "../lib/api.js";
 import { clock, dayName, fileSize, gpuTime } from "../lib/format.js";
 import { keyOf, isWriting } from "../lib/keys.js";
@@ -51,7 +51,7 @@ function Open({ place: { job, index } }) {
   const info = job.info.value;
   const picture = info.pictures.find((each) => each.index === index);
   const url = pictureUrl(job.id, index);
-  useEffect(() => {
+  useLayoutEffect(() => {
     const before = document.activeElement;
     dialog.current?.showModal();
     dialog.current?.focus();

@@ -1,6 +1,6 @@
 // One stream of events for the whole page: what happens to the account's jobs.
 
-import { ask, parse } from "./api.js";
+import { ask, parse, session } from "./api.js";
 import { signal } from "./html.js";
 import { drop, known, put, reload } from "./store.js";
 
@@ -10,6 +10,9 @@ const WAIT_MS = [500, 1000, 2000, 5000];
 /** Whether the page hears of changes; null: it has not tried yet. */
 export const connected = signal(/** @type {boolean | null} */ (null));
 
+/** Counts up when news were lost: what is loaded may hold jobs that are gone, and lack others. */
+export const renewed = signal(0);
+
 /** @type {EventSource | null} */
 let source = null;
 let failures = 0;
@@ -17,26 +20,30 @@ let failures = 0;
 let timer;
 /** @type {ReturnType<typeof setTimeout> | undefined} */
 let hidden;
-let missed = false;
+let last = ""; // id of the event that was heard last
+let resting = false;
+let stale = false;
 /** The latest preview of each job that is not shown yet. @type {Map<string, string>} */
 const waiting = new Map();
 /** @type {Set<string>} */
 const loading = new Set();
 
-/** Begin to listen. The browser itself resumes a stream that breaks; one that was refused begins anew. */
+/**
+ * Begin to listen, after what was heard last; the first time after the session's answer, which is older than all that the
+ * page has loaded. The browser itself resumes a stream that breaks; one that was refused begins anew.
+ */
 export function listen() {
   close();
-  source = new EventSource("api/events");
+  resting = false;
+  source = new EventSource(`api/events?${new URLSearchParams({ after: last || (session.peek()?.news ?? "") })}`);
   source.onopen = () => {
     connected.value = true;
     failures = 0;
-    if (missed) reload().catch(() => { missed = true; }); // then the next time
-    missed = false;
+    if (stale) renew();
   };
   source.onerror = () => {
     connected.value = false;
     if (source?.readyState !== EventSource.CLOSED) return;
-    missed = true;
     ask("api/session").catch(() => {}); // a session that has ended is told by this, and by no stream
     timer = setTimeout(listen, WAIT_MS[Math.min(failures, WAIT_MS.length - 1)]);
     failures += 1;
@@ -51,7 +58,14 @@ export function listen() {
     if (!loading.has(job)) void loadPreview(job);
   });
   on("gone", ({ job }) => drop(job));
-  on("reset", () => void reload().catch(() => {}));
+  on("reset", renew);
+}
+
+/** Load everything again; where that fails, the next time that the stream opens. */
+function renew() {
+  stale = true;
+  renewed.value += 1;
+  reload().then(() => { stale = false; }, () => {});
 }
 
 /** Show the latest preview of a job once it is there, so that none is seen half, nor one that is gone already. @param {string} id */
@@ -77,7 +91,8 @@ function close() {
 /** Stop listening, also when the page is looked at again. */
 export function stop() {
   close();
-  missed = false;
+  last = "";
+  resting = stale = false;
   connected.value = null;
 }
 
@@ -86,7 +101,11 @@ export function stop() {
  * @param {(data: any) => void} act
  */
 function on(kind, act) {
-  source?.addEventListener(kind, (event) => act(parse(/** @type {MessageEvent} */ (event).data)));
+  source?.addEventListener(kind, (event) => {
+    const { data, lastEventId } = /** @type {MessageEvent} */ (event);
+    last = lastEventId;
+    act(parse(data));
+  });
 }
 
 document.addEventListener("visibilitychange", () => {
@@ -95,9 +114,9 @@ document.addEventListener("visibilitychange", () => {
     hidden = setTimeout(() => {
       if (source === null) return;
       close();
-      missed = true;
+      resting = true;
     }, HIDDEN_MS);
-  } else if (source === null && missed) {
+  } else if (source === null && resting) {
     listen();
   }
 });

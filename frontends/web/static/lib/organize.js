@@ -41,7 +41,9 @@ export class Names {
     this.failed = signal("");
     /** @type {Map<string, JobInfo>} */
     this.infos = new Map();
-    /** Jobs that were deleted, and are still here. @type {Set<string>} */
+    /** Jobs that were deleted: an answer on its way may still name them. @type {Set<string>} */
+    this.deleted = new Set();
+    /** Those of them that are still here. @type {Set<string>} */
     this.gone = new Set();
     /** @type {Set<string>} */
     this.asked = new Set();
@@ -96,16 +98,22 @@ export class Names {
   take(page, first) {
     if (first) [this.jobs, this.starts] = [[], []];
     let count = first ? 0 : this.count.peek();
+    const total = first ? { jobs: page.total, pictures: page.total_pictures } : { ...this.total.peek() };
     page.jobs.forEach((job, at) => {
       const pictures = page.pictures[at] ?? 0;
       if (!pictures) return;
+      if (this.deleted.has(job)) {
+        total.jobs -= 1;
+        total.pictures -= pictures;
+        return;
+      }
       this.jobs.push(job);
       this.starts.push(count);
       count += pictures;
     });
     batch(() => {
       this.failed.value = "";
-      if (first) this.total.value = { jobs: page.total, pictures: page.total_pictures };
+      this.total.value = total;
       this.count.value = count;
       this.news.value += 1;
     });
@@ -113,7 +121,7 @@ export class Names {
 
   /** Take a job out that was deleted, soon. @param {string} job */
   drop(job) {
-    if (!this.jobs.length) return;
+    this.deleted.add(job);
     this.gone.add(job);
     if (this.gone.size === 1) setTimeout(() => this.sweep(), SWEEP_MS);
   }

@@ -23,7 +23,8 @@
  * }} PlannedJob
  * @typedef {{jobs: PlannedJob[], total_cost_ms: number, queue_position: number}} Planned
  * @typedef {{
- *   account: string, role: string, server: string, model: string, features: string[], csrf: string, keyless: boolean
+ *   account: string, role: string, server: string, model: string, features: string[], csrf: string, keyless: boolean,
+ *   news: string
  * }} Session
  * @typedef {{
  *   kind?: string, prompt?: string, parameters?: Record<string, any>, sources?: Source[]

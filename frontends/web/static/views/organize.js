@@ -3,6 +3,7 @@
 import { html, signal, useEffect, useRef, useSignal } from "../lib/html.js";
 import { Names, change, dayMs, downloadZip, folders, loadFolders } from "../lib/organize.js";
 import { call, session } from "../lib/api.js";
+import { renewed } from "../lib/events.js";
 import { counted, number } from "../lib/format.js";
 import { dropped, order } from "../lib/store.js";
 import { Gallery, choose, chooseNone, chosen } from "../components/gallery.js";
@@ -53,6 +54,12 @@ export default function Organize() {
     if (names.count.peek() && !isNew()) return;
     void attempt(() => names.refresh(asked()));
   }, [ended]);
+  const lost = useRef(renewed.peek());
+  useEffect(() => {
+    if (lost.current === renewed.value) return;
+    lost.current = renewed.value;
+    void load();
+  }, [renewed.value]);
   useEffect(() => {
     if (count.value) void attempt(loadFolders); // behind the first names
   }, [count.value > 0]);
