@@ -99,7 +99,8 @@ def _changing(bench: Bench, name: str, family: Any) -> None:
         with bench.progress(f"{name}: batches that change", rounds) as advance:
             turns = {each: partial(timed, call, 1) for each, call in made.turns.items()}
             results = interleave(turns, rounds=rounds, deadline=bench.deadline, on_round=lambda: advance(""))
-    bench.note(f"{name}: {made.what}; with texts in the arena off by {made.error:.0e}")
+    bench.note(f"{name}: {made.what}")
+    bench.goal(Goal.at_most(f"{name}: largest difference with texts in the arena", 0.0, made.error))
     first = next(iter(results.values())).median
     for each, samples in results.items():
         ms = samples.median
