@@ -12,9 +12,12 @@ import re
 import struct
 import zlib
 from collections.abc import Callable, Iterator
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
+from ..bounds import MAX_REFERENCE_BYTES
+from ..errors import complaint
 from ..recipe_text import CHUNK, FORMATS, MAX_TEXT, text_in, xmp_of
+from .errors import ReferenceRefused
 from .references import read_picture
 
 ORIENTATION: Final = 0x0112  # the number of this tag of EXIF
@@ -25,7 +28,8 @@ _JPEG_MARKER: Final = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")  # in coded data,
 _JFIF: Final = b"JFIF\0"
 _SOI, _EOI, _SOS, _COM, _APP0, _APP14, _APP15 = 0xD8, 0xD9, 0xDA, 0xFE, 0xE0, 0xEE, 0xEF
 _SEGMENT: Final = 65_533  # bytes of a segment's content
-_WEBP_KEPT: Final = (b"VP8 ", b"VP8L", b"ALPH", b"ANIM", b"ANMF")
+_WEBP_PIXELS: Final = (b"VP8 ", b"VP8L", b"ALPH")
+_WEBP_FRAME: Final = 16  # bytes of an ANMF before its chunks
 _WEBP_EXIF, _WEBP_XMP, _WEBP_ICC = 0x08, 0x04, 0x20  # flags of VP8X
 
 
@@ -39,11 +43,14 @@ class _Kept(NamedTuple):
 def stripped(data: bytes) -> bytes:
     """Return a picture's file with the same pixels, and nothing beside them but the recipe of one that Salon made.
 
+    A file that cannot be taken apart is drawn anew: as a PNG, or where that would have more than `MAX_REFERENCE_BYTES`
+    as a JPEG of high quality, whose pixels are a little others.
+
     Args:
         data: a file that `references.read_picture` reads.
 
     Raises:
-        ReferenceRefused: it is no picture.
+        ReferenceRefused: it is no picture, or is drawn anew and larger than `MAX_REFERENCE_BYTES` in either form.
     """
     strip = next((each for start, each in _STRIPS if data.startswith(start)), None)
     try:
@@ -51,9 +58,37 @@ def stripped(data: bytes) -> bytes:
             raise ValueError("a BMP, which may have a profile or anything else behind its pixels")
         return strip(data, _kept_of(data))
     except (struct.error, IndexError, ValueError):  # decoders forgive more than is written down
-        buffer = io.BytesIO()
-        read_picture(data, "picture").image.save(buffer, "PNG")
+        return _anew(read_picture(data, "picture").image, MAX_REFERENCE_BYTES)
+
+
+class _Full(Exception):
+    """A file becomes larger than it may."""
+
+
+class _Bounded(io.BytesIO):
+    """A file in memory of at most `most` bytes: a few megabytes of JPEG may be 200 of PNG."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__()
+        self.most = most
+
+    def write(self, data: Any, /) -> int:
+        if self.tell() + len(data) > self.most:
+            raise _Full
+        return super().write(data)
+
+
+def _anew(image: Any, most: int) -> bytes:
+    """Return the file of an image of Pillow in RGB, in the first form that has at most so many bytes."""
+    for form, options in (("PNG", {}), ("JPEG", {"quality": 95, "subsampling": 0})):
+        buffer = _Bounded(most)
+        try:
+            image.save(buffer, form, **options)
+        except _Full:
+            continue
         return buffer.getvalue()
+    got = f"a damaged file of {image.width:,} x {image.height:,} pixels, more than {most:,} bytes when it is mended"
+    raise ReferenceRefused(complaint("picture", got, f"up to {most:,}", "save it anew, or smaller"))
 
 
 def _kept_of(data: bytes) -> _Kept:
@@ -157,28 +192,39 @@ def _segment(marker: int, content: bytes) -> bytes:
 def _webp(data: bytes, kept: _Kept) -> bytes:
     if data[8:12] != b"WEBP":
         raise ValueError("another RIFF")
-    parts, at = list[bytes](), 12
+    parts = list[bytes]()
     (size,) = struct.unpack_from("<I", data, 4)
-    more, end = _beside(kept), min(len(data), size + 8)
+    more = _beside(kept)
     flags = sum(flag for _, flag, _ in more)
     extended = False
-    while at + 8 <= end:
-        kind, (size,) = data[at : at + 4], struct.unpack_from("<I", data, at + 4)
-        content = data[at + 8 : at + 8 + size]
-        if len(content) < size:
-            raise ValueError("a chunk that is cut off")
+    for kind, content in _chunks(data[: size + 8], 12):
         if kind == b"VP8X":
             extended = True
             first = (content[0] & ~(_WEBP_EXIF | _WEBP_XMP | _WEBP_ICC)) | flags
             parts.append(_riff(kind, bytes([first]) + content[1:10]))
-        elif kind in _WEBP_KEPT:
+        elif kind == b"ANIM":
+            parts.append(_riff(kind, content[:6]))
+        elif kind == b"ANMF":  # the frame of an animation of one: it has chunks of its own
+            inside = [_riff(*each) for each in _chunks(content, _WEBP_FRAME) if each[0] in _WEBP_PIXELS]
+            parts.append(_riff(kind, content[:_WEBP_FRAME] + b"".join(inside)))
+        elif kind in _WEBP_PIXELS:
             parts.append(_riff(kind, content))
-        at += 8 + size + size % 2
     if more and not extended:
         raise ValueError("metadata without their flags")
     parts += [_riff(kind, content) for kind, _, content in more]
     body = b"WEBP" + b"".join(parts)
     return b"RIFF" + struct.pack("<I", len(body)) + body
+
+
+def _chunks(data: bytes, at: int) -> Iterator[tuple[bytes, bytes]]:
+    """Yield the (kind, content) of the chunks of a RIFF from a place on."""
+    while at + 8 <= len(data):
+        kind, (size,) = data[at : at + 4], struct.unpack_from("<I", data, at + 4)
+        content = data[at + 8 : at + 8 + size]
+        if len(content) < size:
+            raise ValueError("a chunk that is cut off")
+        yield kind, content
+        at += 8 + size + size % 2
 
 
 def _beside(kept: _Kept) -> list[tuple[bytes, int, bytes]]:

@@ -12,6 +12,8 @@ from PIL import Image, ImageCms, PngImagePlugin
 
 from salon.engine.info import ModelIdentity
 from salon.engine.spec import GenerationSpec
+from salon.studio import stripping
+from salon.studio.errors import ReferenceRefused
 from salon.studio.references import read_picture
 from salon.studio.service.recipe import Recipe, pixel_hash
 from salon.studio.service.recipe_files import encode, read_picture_file
@@ -136,3 +138,45 @@ def test_what_decoders_forgive_is_drawn_anew() -> None:
     assert not [secret for secret in SECRETS if secret in plain]
     assert np.array_equal(pixels(plain), pixels(data))
     assert plain.endswith(data[-12:])
+
+
+def riff(kind: bytes, content: bytes) -> bytes:
+    return kind + len(content).to_bytes(4, "little") + content + b"\0" * (len(content) % 2)
+
+
+def test_an_animation_of_one_frame_keeps_nothing_in_its_frame() -> None:
+    buffer = io.BytesIO()
+    Image.fromarray(PIXELS).save(buffer, "WEBP", quality=80)
+    frame = b"\0" * 6 + (39).to_bytes(3, "little") + (23).to_bytes(3, "little") + b"\0" * 4
+    coded = buffer.getvalue()[12:]
+    said = riff(b"NOTE", b"me, at home") + riff(b"EXIF", exif(1).tobytes())
+    body = b"WEBP" + riff(b"VP8X", bytes([0x02, 0, 0, 0, 39, 0, 0, 23, 0, 0]))
+    body += riff(b"ANIM", bytes(6) + b"me, at home") + riff(b"ANMF", frame + coded + said)
+    data = riff(b"RIFF", body)
+    assert MODEL.encode() in data
+    plain = stripped(data)
+    assert not [secret for secret in SECRETS if secret in plain]
+    assert np.array_equal(pixels(plain), pixels(data))
+    assert np.array_equal(pixels(plain), pixels(buffer.getvalue()))
+    assert stripped(plain) == plain
+
+
+def test_what_is_drawn_anew_is_no_larger_than_what_may_be_brought(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A few megabytes of JPEG could be 200 of PNG: such a file becomes a JPEG, or is refused."""
+    smooth = Image.fromarray(PIXELS).resize((400, 240), Image.Resampling.BICUBIC)
+    buffer = io.BytesIO()
+    smooth.save(buffer, "JPEG", quality=60)
+    data = buffer.getvalue()
+    data = data[:20] + b"\0me, at home" + data[20:]  # between two segments, where decoders pass over it
+    as_png = stripped(data)
+    assert as_png.startswith(b"\x89PNG")
+    assert np.array_equal(pixels(as_png), pixels(data))
+    monkeypatch.setattr(stripping, "MAX_REFERENCE_BYTES", len(as_png) - 1)
+    as_jpeg = stripped(data)
+    assert as_jpeg.startswith(b"\xff\xd8")
+    assert b"home" not in as_jpeg
+    assert len(as_jpeg) < len(as_png)
+    assert np.abs(pixels(as_jpeg).astype(int) - pixels(data)).mean() < 2
+    monkeypatch.setattr(stripping, "MAX_REFERENCE_BYTES", len(as_jpeg) - 1)
+    with pytest.raises(ReferenceRefused, match="400 x 240 pixels, more than [0-9,]+ bytes when it is mended"):
+        stripped(data)
