@@ -1,4 +1,4 @@
-"""Read numbers, text, yes and no from the values that a user hands in, in one way for every floor.
+"""Read numbers, text, names of files, yes and no from the values that a user hands in, in one way for every floor.
 
 Numbers of numpy's, of torch's and of the standard library's are numbers; text of a class derived from `str` is text.
 The results are always Python's own, so that they can be sent, stored and compared. Standard library only: `salon
@@ -8,6 +8,7 @@ The results are always Python's own, so that they can be sent, stored and compar
 from __future__ import annotations
 
 import operator
+import os
 from decimal import Decimal
 from numbers import Real
 from typing import Any
@@ -51,6 +52,19 @@ def text_of(value: Any) -> str | None:
     A class derived from `str` may write itself in another way, which does not count.
     """
     return str.__str__(value) if isinstance(value, str) else None
+
+
+def path_of(value: Any) -> str | None:
+    """Return the name of a file; None for any other value, also for text that can name none.
+
+    An integer is none, although `open` takes it: it would read from, and close, a file that the program has open.
+    """
+    try:
+        name = os.fspath(value)
+        usable = isinstance(name, str) and b"\0" not in os.fsencode(name)
+    except (TypeError, UnicodeEncodeError):
+        return None
+    return str.__str__(name) if usable else None
 
 
 def shown(value: Any) -> str:

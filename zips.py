@@ -18,8 +18,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any, BinaryIO, Final, Protocol, cast
 
-from .errors import OutputError
+from .errors import OutputError, complaint
 from .system import appear, calling, explain, flush_file, flush_folder
+from .values import path_of, shown
 
 MANIFEST: Final = "manifest.jsonl"
 ENDS: Final = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp"}
@@ -137,11 +138,13 @@ class ZipFileWriter:
     Attributes:
         size: bytes so far.
 
-    Every method but `discard` raises OutputError.
+    Every method but `discard` raises OutputError, as a path that is no name of a file does.
     """
 
     def __init__(self, path: str | os.PathLike[str], *, force: bool = False) -> None:
-        self._path, self._force, self.size = Path(path), force, 0
+        if (name := path_of(path)) is None:
+            raise OutputError(complaint("zip", shown(path), "the name of a file", "correct it"))
+        self._path, self._force, self.size = Path(name), force, 0
         self._temporary = self._path.parent / f".salon-{secrets.token_hex(8)}.tmp"
         self._file: BinaryIO | None = None
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..bounds import QUALITIES
 from ..errors import complaint
-from ..values import number_of, shown, whole_of
+from ..values import number_of, shown, text_of, whole_of
 from . import image_prompts as pictures
 from . import references as looked_at
 from . import start as starts
@@ -91,6 +91,8 @@ def complete(
     shares = {name: given[name] for name in GUIDANCE_FIELDS if name in given}
     start = starts.start_of(**{name: given[name] for name in starts.FIELDS if name in given})
     shown_in = {name: given[name] for name in pictures.FIELDS if name in given}
+    if text_of(prompt) is None:  # a spec would say so, but it is asked for its words before
+        raise PromptError(complaint("prompt", shown(prompt), "text", "give words"))
     from_pictures, looks = pictures.image_prompts_of(styles, prompt, **shown_in)
     if start is not None and shown_in.get("image_prompts"):
         got, remedy = "it beside image prompts", "leave it out: image prompts are where the picture starts"

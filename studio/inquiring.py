@@ -76,5 +76,5 @@ def _about(name: str, digest: str, size: tuple[int, int], model: ModelInfo) -> G
 
 def shortening(prompt: str, model: ModelInfo, **size: Any) -> GenerationSpec:
     """Return the spec of shortening a prompt. `size`: aspect, or width and height. Raises as `inquiry`."""
-    digest = hashlib.sha256(prompt.encode(errors="replace")).hexdigest()
+    digest = hashlib.sha256(str(prompt).encode(errors="replace")).hexdigest()  # a prompt that is no text is refused
     return inquiry("shorten", prompt, digest, model, **size)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from pathlib import Path
+from typing import Any
 
 from ..engine.errors import UnreadableFile
 from ..engine.files.lora import file_digest
@@ -12,6 +13,7 @@ from ..engine.lora_rules import LoraRules
 from ..engine.spec import GenerationSpec
 from ..engine.start import PictureForm, PictureUse, path_bytes
 from ..system import expand_home, explain
+from ..values import path_of, shown
 from .resources import References
 
 
@@ -33,7 +35,7 @@ class LoraShelf:
         Raises:
             CheckpointError: it cannot be read, is no LoRA, or one for another model.
         """
-        where = Path(os.path.abspath(expand_home(os.fspath(path), "LoRA")))
+        where = file_of(path)
         self.rules.open(where)
         digest = digest_of_file(where)
         self.put(digest, where)
@@ -55,6 +57,14 @@ class LoraShelf:
             path = self.path(use.digest)
             if path is not None:
                 kept.put(PictureForm(use.digest, PictureUse.LORA), path_bytes(path))
+
+
+def file_of(path: Any) -> Path:
+    """Return where a LoRA that a program names lies. Raise UnreadableFile if that is no name of a file."""
+    name = path_of(path)
+    if name is None:
+        raise UnreadableFile("no name of a file", path=ascii(shown(path)), remedy="give the path of a LoRA")
+    return Path(os.path.abspath(expand_home(name, "LoRA")))
 
 
 def digest_of_file(path: Path) -> str:

@@ -25,6 +25,7 @@ from ..engine.spec import GenerationSpec, size_for_aspect
 from ..engine.start import PictureForm, PictureUse, forms_of
 from ..errors import SalonError, complaint
 from ..system import explain
+from ..values import path_of, shown
 from .errors import ReferenceRefused
 from .flattening import flattened
 from .resources import References
@@ -157,9 +158,11 @@ def read_file(path: str | os.PathLike[str], name: str = "style reference") -> by
 
     Raise ReferenceRefused, which calls the file `name`, if it cannot be read, or is too large to be a picture.
     """
-    what = f"{name} {str(path)!r}"
+    if (where := path_of(path)) is None:
+        raise ReferenceRefused(complaint(name, shown(path), "the name of a file", "correct it"))
+    what = f"{name} {where!r}"
     try:
-        with open(path, "rb") as file:
+        with open(where, "rb") as file:
             data = file.read(MAX_REFERENCE_BYTES + 1)
     except OSError as error:
         told = explain(error)

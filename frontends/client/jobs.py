@@ -21,6 +21,7 @@ from .errors import BadPicture, JobBlocked, JobCancelled, JobFailed, NotFound
 from .exchanges import Call, Exchange, Watching
 from .flavours import Flavour, operation, stream
 from .steps import Item, JobEvent, Steps, Stream, Wait, Work, answer, call, fetch, seconds_of, take, wait, watch
+from .uploads import name_of_file
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -164,15 +165,16 @@ class JobCommands(Flavour):
         """Write all pictures that exist now, whole or not at all, and return their paths.
 
         ID.png is the grid, and ID-1.png, ID-2.png, ... are the pictures. A picture without a grid is ID.png. Files of
-        the same name are replaced. Raises as `picture`, and OSError.
+        the same name are replaced. Raises as `picture`, and OSError; Invalid for what is no name of a folder.
 
         Args:
             folder: the folder to write into; it is made if it does not exist.
         """
+        where = Path(name_of_file(folder, "folder"))
         pictures = sorted((yield from self._refresh()).pictures, key=lambda picture: picture.index)
         files = yield from fetch(self._core, self.id, [picture.index for picture in pictures], self._timeout_s)
         names = [_name(self.id, picture, alone=len(pictures) == 1) for picture in pictures]
-        paths: list[Path] = yield Work(lambda: _write(Path(folder), dict(zip(names, files, strict=True))))
+        paths: list[Path] = yield Work(lambda: _write(where, dict(zip(names, files, strict=True))))
         return paths
 
     @operation

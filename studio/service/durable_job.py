@@ -15,6 +15,7 @@ from ..errors import BlobMissing, JobBlocked, JobCancelled, JobFailed, JobTimeou
 from ..job import seconds_of
 from .errors import no_such_job
 from .events import JobEvent
+from .given import checks_arguments
 from .job_record import JobRecord
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ class Listener:
         self.news.set()
 
 
+@checks_arguments()
 @dataclass(frozen=True)
 class DurableJob:
     """A job of a durable studio. Its id finds it again in any later process. It may be used on any thread.

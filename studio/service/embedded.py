@@ -22,14 +22,16 @@ from types import TracebackType
 from typing import Any, Final, TypeVar
 
 from ...bounds import LOCAL
+from ...engine.errors import SpecError
 from ...engine.words import WordList
 from ...errors import complaint
 from ...parameters.job_request import IMAGINE, Source
 from ...parameters.known import checked
 from ...parameters.request import OWN_STYLE
-from ...values import whole_of
+from ...values import shown, whole_of
 from ..errors import JobTimeout, StudioClosed
 from ..job import seconds_of
+from ..loras import file_of
 from ..prompt.plan import Plan
 from ..references import digest_of, read_file
 from ..threads import check_process, start_thread, thread_pool
@@ -39,6 +41,7 @@ from .embedded_chat import DurableChat
 from .embedded_organize import DurableOrganize
 from .embedded_taste import DurableTaste
 from .events import JobLog
+from .given import checks_arguments
 from .job_record import JobRecord
 from .options import ServiceOptions
 from .repeats import Repeat
@@ -50,6 +53,7 @@ CLEAN_UP_S: Final = 3600.0
 T = TypeVar("T")
 
 
+@checks_arguments("prompt", "lane", "key", "kind", "preview_every", "seed")  # `request_of` does
 class DurableStudio:
     """Store, scheduler and workers in this process. A context manager that may be used on any thread.
 
@@ -69,6 +73,9 @@ class DurableStudio:
     Raises:
         StoreError: the folder cannot be opened (another process has it, it is broken, or newer).
         CheckpointError, WorkerLost, UnknownBackend: as `Studio`.
+
+    Every method raises WrongValue (of a request for a job, SpecError) for an argument that is of another type than its
+    annotation, or a number that no database holds.
     """
 
     def __init__(
@@ -169,7 +176,7 @@ class DurableStudio:
             preview_every=preview_every,
             parameters=checked(parameters),
             kind=kind,
-            sources=tuple(sources),
+            sources=sources,
         )
         submitted = self._ask(self._open.submit(LOCAL, request), timeout_s)
         return DurableJob(self, submitted.job.job)
@@ -215,6 +222,8 @@ class DurableStudio:
         Raises as `add_reference` and `make`; SpecError also for a model without a list of its words.
         """
         if isinstance(picture, tuple):
+            if len(picture) != 2:
+                raise SpecError(complaint("picture", shown(picture), "(job id, index)", "name one"))
             source = Source(job=picture[0], index=picture[1])
         else:
             source = Source(digest=self.add_reference(picture, timeout_s=timeout_s))
@@ -259,9 +268,7 @@ class DurableStudio:
     ) -> Plan:
         """Return what `submit`, or `make` for another kind, would do, and what it would cost. This makes and charges
         nothing. Arguments and errors as of those."""
-        request = request_of(
-            key="plan", prompt=prompt, parameters=said, kind=kind, sources=tuple(sources), language=True
-        )
+        request = request_of(key="plan", prompt=prompt, parameters=said, kind=kind, sources=sources, language=True)
         return self._ask(self._open.plan(LOCAL, request), timeout_s)
 
     def add_reference(self, picture: str | os.PathLike[str] | bytes, *, timeout_s: float = ANSWER_S) -> str:
@@ -291,7 +298,7 @@ class DurableStudio:
             PolicyBlocked, PolicyTimeout, PolicyDown: as of `imagine`.
             StoreError, TooSlow, JobTimeout: it could not be stored, or not in time.
         """
-        return self._ask(self._open.jobs.references.loras.add(LOCAL, Path(path)), timeout_s)
+        return self._ask(self._open.jobs.references.loras.add(LOCAL, file_of(path)), timeout_s)
 
     def lift_timeout(self, *, timeout_s: float = ANSWER_S) -> bool:
         """End the timeout that follows too many blocks of a policy, and forget these. Return whether there was one."""

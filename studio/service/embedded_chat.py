@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 from ...bounds import LOCAL
 from .chat import Chat, Said, Say, Turn
 from .durable_job import ANSWER_S
+from .given import checks_arguments
 
 if TYPE_CHECKING:
     from .embedded import DurableStudio
 
 
+@checks_arguments("key", "preview_every")
 class DurableChat:
     """The conversations of a studio's user. Arguments and errors are those of `ChatService`; `timeout_s` is the longest
     wait for the answer, in seconds.

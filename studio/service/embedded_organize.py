@@ -10,6 +10,7 @@ from ...bounds import LOCAL
 from ...zips import ZipFileWriter, ZipPieces
 from ..errors import BlobMissing
 from .durable_job import ANSWER_S
+from .given import checked_struct, checks_arguments
 from .organized import Changed, Folder, Marks, NameList, NamesQuery, Preset
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 AT_ONCE: Final = 50  # jobs whose records a download asks for at a time
 
 
+@checks_arguments()
 class DurableOrganize:
     """The jobs of a studio's user, many at once. Arguments and errors are those of `OrganizeService`, for the account
     of the studio; `timeout_s` is the longest wait for the answer, in seconds.
@@ -34,7 +36,7 @@ class DurableOrganize:
 
     def names(self, search: str = "", *, timeout_s: float = ANSWER_S, **wanted: Any) -> NameList:
         """Return a page of the names of jobs that fit. `wanted`: fields of `NamesQuery`; TypeError: another name."""
-        query = NamesQuery(search=search, **wanted)
+        query = checked_struct(NamesQuery(search=search, **wanted))
         return self._studio._ask(self._organize.names(LOCAL, query), timeout_s)
 
     def show(self, jobs: Sequence[str], *, timeout_s: float = ANSWER_S) -> tuple[JobRecord, ...]:

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from ...bounds import LOCAL
 from ...parameters.references import DIGEST
+from ...values import path_of
 from ..errors import ReferenceRefused
 from ..taste.types import (
     PROFILE,
@@ -23,6 +24,7 @@ from ..taste.types import (
     Taught,
 )
 from .durable_job import ANSWER_S
+from .given import checks_arguments
 
 if TYPE_CHECKING:
     from .embedded import DurableStudio
@@ -32,6 +34,7 @@ PAIR_S: Final = 90.0  # the longest wait for a pair: the first pictures may have
 Picture = str | os.PathLike[str] | bytes
 
 
+@checks_arguments()
 class DurableTaste:
     """The taste of a studio's user. Arguments and errors are those of `TasteService`, for the account of the studio;
     `timeout_s` is the longest wait for the answer, in seconds.
@@ -151,8 +154,7 @@ class DurableTaste:
             try:
                 digests.append(self._studio.add_reference(picture, timeout_s=timeout_s))
             except ReferenceRefused as error:
-                named = f"picture {number}" if isinstance(picture, bytes) else os.fsdecode(picture)
-                left_out.append(LeftOut(named, str(error)))
+                left_out.append(LeftOut(path_of(picture) or f"picture {number}", str(error)))
         return tuple(digests), tuple(left_out)
 
 

@@ -9,11 +9,12 @@ from typing import Any, Final
 
 import msgspec
 
-from ...bounds import ID
+from ...bounds import ID, MAX_PREVIEW_EVERY, MAX_SEED
 from ...engine.errors import SpecError
-from ...errors import complaint
+from ...errors import complaint, is_text
 from ...parameters.job_request import JobRequest, Source
 from ...values import flag_of, number_of, shown, text_of, whole_of
+from .given import plain_count, plain_text
 
 FIRST: Final = 14  # fields beside the key that the first fingerprints had
 OPTIONAL: Final = ("width", "height", "steps", "seed", "guidance_scale", "solver", "shift")  # may be None
@@ -30,6 +31,8 @@ def request_of(**fields: Any) -> JobRequest:
         made[name] = None if value is None and name in _MAY_BE_NONE else read(value)
         if made[name] is None and not (value is None and name in _MAY_BE_NONE):
             raise SpecError(complaint(name, shown(value), what, "correct it"))
+    if not made.get("language") and not is_text(made.get("prompt", "")):  # the language says where in it
+        raise SpecError(complaint("prompt", shown(made["prompt"]), "text in Unicode", "correct it"))
     if missing := [name for name in ("key", "prompt") if name not in made]:
         raise SpecError(complaint("field", f"no {missing[0]}", "one", "give it"))
     return JobRequest(**made)
@@ -68,16 +71,32 @@ def _pair(value: Any) -> tuple[float, float] | None:
 
 def _sources(value: Any) -> tuple[Source, ...] | None:
     made = tuple(value) if isinstance(value, Iterable) else (None,)
-    return made if all(isinstance(each, Source) for each in made) else None
+    return made if all(map(_is_source, made)) else None
+
+
+def _is_source(value: Any) -> bool:
+    if not isinstance(value, Source):
+        return False
+    return None not in (plain_text(value.job), plain_text(value.digest), plain_count(value.index))
+
+
+def _whole(value: Any) -> int | None:
+    number = whole_of(value)
+    return number if number is not None and -(2**63) <= number <= MAX_SEED else None
+
+
+def _every(value: Any) -> int | None:
+    steps = whole_of(value)
+    return steps if steps is not None and 0 <= steps <= MAX_PREVIEW_EVERY else None
 
 
 _Type = tuple[str, Callable[[Any], Any]]
-_TEXT: Final[_Type] = ("text", text_of)
-_WHOLE: Final[_Type] = ("a whole number", whole_of)
+_TEXT: Final[_Type] = ("text in Unicode", plain_text)
+_WHOLE: Final[_Type] = ("a whole number of up to 64 bits", _whole)
 _NUMBER: Final[_Type] = ("a number", number_of)
 _TYPES: Final[dict[str, _Type]] = {
     "key": ("1 to 64 letters, digits, '.', '_', ':' or '-'", _key),
-    "prompt": _TEXT,
+    "prompt": ("text", text_of),
     "lane": _TEXT,
     "negative_prompt": _TEXT,
     "aspect": ("two numbers, width and height", _pair),
@@ -90,7 +109,7 @@ _TYPES: Final[dict[str, _Type]] = {
     "solver": _TEXT,
     "shift": _NUMBER,
     "private": ("True or False", flag_of),
-    "preview_every": _WHOLE,
+    "preview_every": (f"a whole number from 0 to {MAX_PREVIEW_EVERY}", _every),
     "language": ("True or False", flag_of),
     "parameters": ("a map of names to values", lambda value: dict(value) if isinstance(value, dict) else None),
     "kind": _TEXT,

@@ -175,7 +175,7 @@ def test_in_a_program(tmp_path: Path) -> None:
         assert studio.again(job.id).record().seed != before.seed
         with pytest.raises(UnknownJob):
             studio.again("never")
-        for name, wrong in (("key", ""), ("key", 5), ("seed", 2**70), ("preview_every", "x")):
+        for name, wrong in (("key", ""), ("key", 5), ("seed", 2**70), ("preview_every", "x"), ("preview_every", 2**70)):
             with pytest.raises((SpecError, ParameterError), match=f"^{name}: got"):
                 job.again(**{name: wrong})
 
