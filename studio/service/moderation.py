@@ -236,11 +236,10 @@ class Moderator:
         LOG.info("blocked", extra=fields)
         if decision.rule == DOWN_RULE:
             return
-        now = self._context.now_ms()
         self._last += 1
-        if request.account != ACCOUNT:
-            self._strikes.add(request.account, now)
-        row = BlockRow(number=self._last, at_ms=now, message=decision.message, **fields)
+        row = BlockRow(number=self._last, at_ms=self._context.now_ms(), message=decision.message, **fields)
+        if _is_strike(row):
+            self._strikes.add(row.account, row.at_ms)
         try:
             await self._waits.stored([Put(row)])
         except StoreError as error:  # it is blocked all the same
@@ -257,9 +256,15 @@ class Moderator:
                 break
         lifted = {account: int(store.meta(f"{LIFTED}.{account}") or 0) for account in {row.account for row in recent}}
         for row in reversed(recent):
-            if row.account != ACCOUNT and row.at_ms > lifted[row.account]:
+            if _is_strike(row) and row.at_ms > lifted[row.account]:
                 self._strikes.add(row.account, row.at_ms)
         return last
+
+
+def _is_strike(row: BlockRow) -> bool:
+    """Return whether a block counts towards a timeout of its account: not what the server itself asks for, nor texts
+    that a model has made of what policies had allowed (the only words that are of a job)."""
+    return row.account != ACCOUNT and not (row.stage == PROMPT and row.job)
 
 
 def prompt_request(row: JobRow, spec: GenerationSpec) -> PolicyRequest:

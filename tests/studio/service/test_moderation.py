@@ -303,11 +303,13 @@ def test_a_plan_says_what_would_be_blocked_and_counts_for_nothing(run: Run) -> N
 
 
 def test_plans_keep_no_job_waiting(run: Run) -> None:
-    going_on, asked = threading.Event(), list[str]()
+    going_on, all_ask, asked = threading.Event(), threading.Event(), list[str]()
 
     def slow(request: PolicyRequest) -> Decision:
         if "cat" in request.prompt:
             asked.append(request.prompt)
+            if len(asked) == PLANNED:
+                all_ask.set()
             assert going_on.wait(20)
         return ALLOW
 
@@ -315,8 +317,7 @@ def test_plans_keep_no_job_waiting(run: Run) -> None:
         words = "a {red, blue, green, white, black, brown, pink, grey} cat"
         plans = [asyncio.ensure_future(service.plan("local", wanted("k", words))) for _ in range(2)]
         try:
-            while len(asked) < PLANNED:
-                await asyncio.sleep(0.005)
+            assert await asyncio.to_thread(all_ask.wait, 20)
             await asyncio.wait_for(service.submit_all("local", wanted("k", "a dog")), 5)
             assert len(asked) == PLANNED
         finally:
@@ -349,8 +350,16 @@ def test_texts_that_a_job_makes_pass_as_prompts_do(run: Run) -> None:
         assert service.context.ledger.balance("ann") == spent < before
         (row,) = (await service.jobs.moderator.page()).blocks
         assert (row.stage, row.job) == ("prompt", two.job.job)
+        assert service.jobs.moderator.timeout_of("ann") == 0, "the words were the model's own"
 
-    run(work, policy)
+    async def later(service: Service) -> None:
+        assert service.jobs.moderator.timeout_of("ann") == 0
+        with pytest.raises(PolicyBlocked):  # what she says herself counts
+            await service.submit_all("ann", wanted("k3", "a thing"))
+        assert service.jobs.moderator.timeout_of("ann") > 0
+
+    run(work, policy, policy_blocks=1)
+    run(later, policy, policy_blocks=1)
 
 
 def test_strikes_count_within_a_window() -> None:
