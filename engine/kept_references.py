@@ -7,28 +7,20 @@ uses stays as long as it is open. Where the arena has no room, they are computed
 from __future__ import annotations
 
 import hashlib
-from dataclasses import replace
-from typing import Any
+from dataclasses import dataclass, field, replace
 
-from ..kernels.ops import Ops
-from .adapters.arena import Arena, copied
+from .adapters.arena import copied
 from .denoiser import KeepsReferences, KeptReferences
 from .errors import LimitError
 from .generation import Generation
+from .kept_keys import KeptKeys
 
 
-class ReferenceKeys:
-    """The keys and values of references of one engine.
+@dataclass(eq=False)
+class ReferenceKeys(KeptKeys[KeepsReferences]):
+    """The keys and values of references of one engine. Arguments: see `KeptKeys`."""
 
-    Args:
-        ops: backend.
-        denoiser: the model.
-        arena: where they are kept.
-    """
-
-    def __init__(self, ops: Ops[Any, Any], denoiser: KeepsReferences, arena: Arena) -> None:
-        self.ops, self.denoiser, self.arena = ops, denoiser, arena
-        self._names: dict[int, str] = {}  # generation -> its name in the arena
+    _names: dict[int, str] = field(default_factory=dict, init=False)  # generation -> its name in the arena
 
     def pin(self, generation: Generation) -> None:
         """Compute what an open generation looks at, unless it is there, and keep it until `unpin`."""

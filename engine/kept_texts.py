@@ -10,29 +10,24 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from typing import Any
+from dataclasses import dataclass, field
 
-from ..kernels.ops import Ops
-from .adapters.arena import Arena, copied
+from .adapters.arena import copied
 from .denoiser import KeepsTexts, KeptText
 from .errors import LimitError
 from .generation import Generation
+from .kept_keys import KeptKeys
 from .text.pipeline import TextEncoding
 
 
-class TextKeys:
-    """The keys and values of texts of one engine.
+@dataclass(eq=False)
+class TextKeys(KeptKeys[KeepsTexts]):
+    """The keys and values of texts of one engine. Arguments: see `KeptKeys`."""
 
-    Args:
-        ops: backend.
-        denoiser: the model.
-        arena: where they are kept.
-    """
-
-    def __init__(self, ops: Ops[Any, Any], denoiser: KeepsTexts, arena: Arena) -> None:
-        self.ops, self.denoiser, self.arena = ops, denoiser, arena
-        self._names: dict[int, dict[int, str]] = {}  # generation -> id of a text that it reads -> its name in the arena
-        self._readers: Counter[str] = Counter()  # name -> texts of open generations; the first of them pins it
+    # generation -> id of a text that it reads -> its name in the arena
+    _names: dict[int, dict[int, str]] = field(default_factory=dict, init=False)
+    # name -> texts of open generations; the first of them pins it
+    _readers: Counter[str] = field(default_factory=Counter, init=False)
 
     def pin(self, generation: Generation) -> None:
         """Compute what an open generation reads, unless it is there, and keep it until `unpin`."""

@@ -194,8 +194,8 @@ class Service(Lookups):
     async def again(self, account: str, repeat: Repeat) -> Submitted:
         """Accept a job of the account's own once more, as a new job at today's price, once for each key.
 
-        It has the kind, the words, the styles, the pictures, the lane and the privacy of the one of before, in whatever
-        state that is; see `Repeat` for its seed. As `submit` otherwise.
+        The new job is of the same kind as the old one, and has its words, styles, pictures, lane and privacy. The old
+        one may be in any state. Which seed the new one has, `Repeat` says; everything else is as with `submit`.
 
         Raises:
             UnknownJob: the account has no such job, or it was deleted.
