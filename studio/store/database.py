@@ -14,7 +14,6 @@ from ...errors import complaint
 from ..errors import StoreInUse, StoreLost, StoreMismatch, StoreMissing
 from .sql import sa
 
-MAPPED_BYTES: Final = 256 << 20  # of a database's file that a reader maps
 READERS: Final = 4  # connections that are kept open; as many more are made when all are busy
 # With these settings a network that swallows everything is noticed within half a minute. The server's own timeouts do
 # not cover that.
@@ -58,6 +57,7 @@ def sqlite_database(file: Path, busy_s: float) -> Database:
         "secure_delete = ON",  # a deleted prompt is overwritten, also in pages that are no longer used
         "journal_size_limit = 67108864",
         "trusted_schema = OFF",
+        "mmap_size = 0",  # where pages are mapped, one that the disk cannot read is a SIGBUS, which ends the process
     )
 
     def engine(size: int, begin: str, *more: str) -> sa.Engine:
@@ -85,8 +85,7 @@ def sqlite_database(file: Path, busy_s: float) -> Database:
         return made
 
     writer = engine(1, "BEGIN IMMEDIATE")  # at once, since a later request for the lock can fail without waiting
-    mapped = f"mmap_size = {MAPPED_BYTES}"  # a walk along all rows copies no page
-    return Database(str(file), writer, engine(READERS, "BEGIN", "query_only = ON", mapped), file)
+    return Database(str(file), writer, engine(READERS, "BEGIN", "query_only = ON"), file)
 
 
 def postgres_database(url: str, busy_s: float) -> Database:

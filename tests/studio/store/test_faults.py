@@ -19,6 +19,7 @@ import pytest
 import sqlalchemy as sa
 
 from salon.studio.errors import StoreBroken, StoreError, StoreFull, StoreLocked, StoreLost
+from salon.studio.store.faults import translate
 from salon.studio.store.folder_blobs import FolderBlobs
 from salon.studio.store.store import FILE, Store
 from salon.studio.store.writer import Writer
@@ -154,6 +155,7 @@ def test_a_file_may_grow_no_further(tmp_path: Path) -> None:
 import resource, signal
 from pathlib import Path
 from salon.studio.errors import StoreFull
+from salon.studio.store.faults import translate
 from salon.studio.store.folder_blobs import FolderBlobs
 blobs = FolderBlobs(Path({str(tmp_path)!r}))
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -282,6 +284,26 @@ def test_sums_that_do_not_agree(place: Place) -> None:
             connection.exec_driver_sql(statement)
         with pytest.raises(StoreBroken, match=text):
             store.check()
+
+
+def test_pages_that_cannot_be_read_are_an_error_and_not_a_signal(tmp_path: Path) -> None:
+    """What is gone from the file is like what the disk cannot read: a process that maps the file ends by SIGBUS."""
+    Store.open(None, tmp_path).close()
+    with closing(sqlite3.connect(tmp_path / FILE)) as connection:  # pages that nothing has looked at before
+        connection.execute("CREATE TABLE filling (text)")
+        connection.executemany("INSERT INTO filling VALUES (?)", [("x" * 3_000,)] * 100)
+        connection.commit()
+    store = Store.open(None, tmp_path)
+    try:
+        with store._database.reader.connect() as connection:
+            assert connection.exec_driver_sql("SELECT count(*) FROM jobs").scalar() == 0
+            os.truncate(tmp_path / FILE, (tmp_path / FILE).stat().st_size // 2)
+            with pytest.raises(sa.exc.DatabaseError) as caught:
+                connection.exec_driver_sql("SELECT sum(length(text)) FROM filling").scalar()
+        assert isinstance(translate(caught.value, "here"), StoreBroken | StoreLost)
+    finally:
+        with suppress(StoreError):
+            store.close()
 
 
 def test_the_file_goes_away(sqlite_place: Place) -> None:
