@@ -106,6 +106,7 @@ class FakeServer(Orders):
         address: the address for clients.
         house: the data for the next server.
         requests: all requests that were understood, in order.
+        answered: those that were answered, in order of their (first) answers.
         delay_s: pause before each answer, in seconds.
     """
 
@@ -134,6 +135,7 @@ class FakeServer(Orders):
         self.limits = limits if limits is not None else m.Limits()
         self.house = house if house is not None else FakeHouse()
         self.requests: list[m.Request] = []
+        self.answered: list[m.Request] = []
         self._behaviour = Behaviour(steps, step_s, fail, drawn)
         self._place = parse_address(address, bind=True)
         self._unlock, self._policy = unlock, policy
@@ -290,7 +292,7 @@ class FakeServer(Orders):
         try:
             self._loop = asyncio.get_running_loop()
             assert isinstance(serving.router, TroubledRouter)
-            serving.router.requests = self.requests
+            serving.router.requests, serving.router.answered = self.requests, self.answered
             serving.start()
             self._place = parse_address(serving.addresses[0])
             self._serving = serving

@@ -25,6 +25,7 @@ class TroubledRouter(Router):
 
     Attributes:
         requests: all requests that were understood, in order.
+        answered: those that were answered, in order of their (first) answers.
         delay_s: pause before each answer, in seconds.
         refusals: (failure, the type of request that gets it, or "": any), each used once.
         lost: types of requests whose answers get lost, with the connection, each used once.
@@ -36,6 +37,7 @@ class TroubledRouter(Router):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self.requests: list[m.Request] = []
+        self.answered: list[m.Request] = []
         self.delay_s = 0.0
         self.refusals: list[tuple[m.Failure, str]] = []
         self.lost: list[str] = []
@@ -43,6 +45,7 @@ class TroubledRouter(Router):
         self.answers: dict[str, m.Record | list[bytes]] = {}
         self._deaf_until = 0.0
         self._losing: set[tuple[bytes, bytes]] = set()
+        self._asked: dict[tuple[bytes, bytes], m.Request] = {}
         self._cutting = False
 
     # ---- trouble on demand -----------------------------------------------------------------------------------------
@@ -111,6 +114,7 @@ class TroubledRouter(Router):
     def _accept(self, session: Session, id: bytes, request: m.Request) -> None:
         if not isinstance(request, m.Hello):
             self.requests.append(request)
+            self._asked[session.route, id] = request
             time.sleep(self.delay_s)
             kind = str(type(request).__struct_config__.tag)
             if id and not isinstance(request, NOTICES):
@@ -134,6 +138,8 @@ class TroubledRouter(Router):
             asyncio.get_running_loop().call_soon(self.rebind)
             return False
         sent = super().reply(session, id, record, payload)
+        if (request := self._asked.pop((session.route, id), None)) is not None:
+            self.answered.append(request)
         end = record.offset + len(payload) if isinstance(record, m.Chunk) and payload is not None else -1
         if self.cuts and end >= self.cuts[0] and not self._cutting:
             self.cuts.pop(0)

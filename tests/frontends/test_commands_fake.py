@@ -63,11 +63,11 @@ def wait_for(true: Callable[[], object]) -> None:
 
 
 def once_asked(fake: FakeServer, kind: type[Record], act: Callable[[], object]) -> threading.Thread:
-    """Act when the server has got a request of a kind, on a thread of its own."""
+    """Act when the server has answered a request of a kind, or has begun a watch, on a thread of its own."""
+    seen = fake.requests if kind is Watch else fake.answered  # a watch begins in the turn in which it is asked for
 
     def wait() -> None:
-        wait_for(lambda: any(isinstance(request, kind) for request in list(fake.requests)))
-        time.sleep(0.1)  # it is answered
+        wait_for(lambda: any(isinstance(request, kind) for request in list(seen)))
         act()
 
     thread = threading.Thread(target=wait)

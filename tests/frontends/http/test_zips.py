@@ -62,8 +62,8 @@ def test_a_disk_that_fills_up_while_a_zip_streams(
     going_on, read = threading.Event(), service.file
 
     async def slowly(job: str, picture: StoredPicture) -> bytes:
-        while job == jobs[1] and not going_on.is_set():
-            await asyncio.sleep(0.005)
+        if job == jobs[1]:
+            assert await asyncio.to_thread(going_on.wait, 20)
         return await read(job, picture)
 
     monkeypatch.setattr(service, "file", slowly)
