@@ -24,7 +24,7 @@ import msgspec
 from ...bounds import DIGEST, LORA_NAME
 from ...engine.errors import CheckpointError, SpecError, UnreadableFile
 from ...errors import complaint
-from ...system import flush_file, flush_folder, make_folder
+from ...system import explain, flush_file, flush_folder, make_folder
 from ..errors import ReferenceRefused
 from ..loras import digest_of_file
 from ..moderation.types import PolicyRequest
@@ -47,6 +47,7 @@ KEPT_BYTES: Final = 4 * 2**30  # of an account's files; beyond, the least recent
 KEEP_MS: Final = 30 * 86_400_000  # how long a file is kept after its last use
 DAY_MS: Final = 86_400_000
 PAGE: Final = 200
+PIECE: Final = 1 << 20  # bytes that are read at once
 BRING: Final = "bring the file again (salon imagine does, given its file, and so does client.add_lora)"
 
 
@@ -84,14 +85,17 @@ class ServiceLoras:
 
     def names(self) -> list[str]:
         """Return the names of the LoRAs in the operator's folder. On any thread."""
-        folder = self._context.options.loras
-        if folder is None:
-            return []
         try:
-            found = [path.name.removesuffix(SUFFIX) for path in Path(folder).iterdir() if path.suffix == SUFFIX]
+            return self._names()
         except OSError:
             LOG.exception("the folder of LoRAs cannot be read")
             return []
+
+    def _names(self) -> list[str]:
+        folder = self._context.options.loras
+        if folder is None:
+            return []
+        found = [path.name.removesuffix(SUFFIX) for path in Path(folder).iterdir() if path.suffix == SUFFIX]
         return sorted(name for name in found if re.fullmatch(LORA_NAME, name))
 
     async def resolve(self, given: Any) -> tuple[tuple[str, float], ...]:
@@ -110,9 +114,14 @@ class ServiceLoras:
 
     def _named(self, name: str) -> str:
         """Return the digest of a name. On a thread."""
-        names = self.names()
+        try:
+            names = self._names()
+        except OSError as error:
+            got = f"{name!r}, and the server's folder of them cannot be read ({explain(error).got})"
+            raise SpecError(complaint("LoRA", got[:300], "one that is there", "tell the operator")) from error
         if name not in names:
-            shown = ", ".join(names[:20]) + (", ..." if len(names) > 20 else "") if names else "none (it has no folder)"
+            none = f"none ({'it has no folder' if self._context.options.loras is None else 'its folder has none'})"
+            shown = ", ".join(names[:20]) + (", ..." if len(names) > 20 else "") if names else none
             raise SpecError(complaint("LoRA", repr(name)[:100], f"one of this server: {shown}", "bring its file"))
         assert self._context.options.loras is not None, "names without a folder"
         path = Path(self._context.options.loras) / f"{name}{SUFFIX}"
@@ -182,16 +191,26 @@ class ServiceLoras:
         return size
 
     async def add(self, account: str, path: Path) -> str:
-        """Keep a file of this machine for an account, and return its digest. Raises as `upload`."""
+        """Keep a file of this machine for an account, and return its digest. It goes on to its end, also when the
+        request gives up. CheckpointError: it cannot be read, or is no LoRA for the model; else raises as `upload`."""
+        return await asyncio.shield(self._waits.begin(self._add(account, path)))
+
+    async def _add(self, account: str, path: Path) -> str:
         part = self._new_part()
 
         def copy() -> str:
-            with _faults(part):
-                part.write_bytes(path.read_bytes())
+            self._context.studio.loras.rules.open(path)
+            offset = 0
+            for data in _pieces(path):
+                _write(part, offset, data)
+                offset += len(data)
             return digest_of_file(part)
 
-        self._context.studio.loras.rules.open(path)
-        digest = await asyncio.get_running_loop().run_in_executor(None, copy)
+        try:
+            digest = await asyncio.get_running_loop().run_in_executor(None, copy)
+        except BaseException:
+            part.unlink(missing_ok=True)
+            raise
         await self._keep(account, digest, part)
         return digest
 
@@ -220,10 +239,10 @@ class ServiceLoras:
         try:
             request = await loop.run_in_executor(None, check)
             await self._moderator.want_allowed(account, [request])
+            size = await loop.run_in_executor(None, put)
         except BaseException:
-            part.unlink(missing_ok=True)
+            part.unlink(missing_ok=True)  # it is in its place already if the end comes just then
             raise
-        size = await loop.run_in_executor(None, put)
         now = self._context.now_ms()
         row = LoraRow(account=account, digest=digest, size=size, added_ms=now, used_ms=now)
         await self._waits.stored([Put(row), *await self._waits.read(lambda: self._beyond(account, row))])
@@ -333,6 +352,17 @@ def _faults(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise translate_os(error, str(path)) from error
+
+
+def _pieces(path: Path) -> Iterator[bytes]:
+    """Yield the bytes of a file. UnreadableFile: the system does not read it."""
+    try:
+        with path.open("rb") as file:
+            while data := file.read(PIECE):
+                yield data
+    except OSError as error:
+        told = explain(error)
+        raise UnreadableFile(f"cannot be read ({told.got})", path=path, remedy=told.remedy) from error
 
 
 def _write(path: Path, offset: int, data: bytes) -> None:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import hashlib
+import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from salon.studio.errors import ReferenceRefused
+from salon.engine.errors import SpecError, UnreadableFile
+from salon.engine.lora_rules import LoraRules
+from salon.studio.errors import ReferenceRefused, StoreFull
 from salon.studio.moderation.types import ALLOW, Decision, PolicyRequest, block
 from salon.studio.service import loras as module
 from salon.studio.service.errors import PolicyBlocked, TooMany, WrongValue
@@ -168,3 +172,34 @@ def test_a_hostile_header_is_refused_with_the_name_of_the_file_and_leaves_nothin
         assert await bring(service, lora) in kept(tmp_path)[0], "and the account can bring another"
 
     serve(work, paused=True)
+
+
+def test_a_disk_that_fails_is_named_and_leaves_nothing(
+    serve: Serve, lora: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file that cannot be read is not the store's fault, and no half of one stays where the store has no room."""
+    mine = tmp_path / "mine.safetensors"
+
+    def full(descriptor: int, path: Path) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    async def work(service: Service) -> None:
+        with monkeypatch.context() as disk:
+            disk.setattr(module, "flush_file", full)
+            for bringing in (bring(service, lora), of(service).add("local", mine)):
+                with pytest.raises(StoreFull):
+                    await bringing
+                assert kept(tmp_path) == []
+        with monkeypatch.context() as disk:
+            disk.setattr(LoraRules, "open", lambda rules, path: None)
+            with pytest.raises(UnreadableFile, match=r"^/proc/self/mem: cannot be read \(.*Input/output error"):
+                await of(service).add("local", Path("/proc/self/mem"))  # which begins with nothing to read
+        assert kept(tmp_path) == []
+        assert await of(service).add("local", mine) in kept(tmp_path)[0]
+        with pytest.raises(
+            SpecError, match=r"LoRA: got 'film', and the server's folder of them cannot be read \(No su"
+        ):
+            await of(service).resolve(["film"])
+        assert of(service).names() == []
+
+    serve(work, paused=True, loras=str(tmp_path / "away"))
