@@ -48,17 +48,18 @@ class ZapAuthenticator:
                 self._socket.send_multipart(self.answer(self._socket.recv_multipart()))
 
     def answer(self, question: list[bytes]) -> list[bytes]:
-        """Return the reply to a ZAP request: status 200 with the account as user id, or 400."""
+        """Return the reply to a ZAP request: status 200 with the account as user id; 400: its key may not connect; 500:
+        that could not be looked up, which is no fault of the key's."""
         version, number, _domain, _peer, _route, mechanism, key = [*question, *[b""] * 7][:7]
-        status, user = b"400", b""
+        status, user, text = b"400", b"", b"unknown or blocked key"
         if mechanism == b"CURVE" and len(key) == 32:
             account = key.hex()
             try:
                 if self._admits(account):
-                    status, user = b"200", account.encode()
+                    status, user, text = b"200", account.encode(), b"OK"
             except Exception:
+                status, text = b"500", b"internal error"
                 LOG.exception("the zap cannot look up an account")
         if status != b"200":
             LOG.info("connection turned away", extra={"account": key.hex()[:64]})
-        text = b"OK" if status == b"200" else b"unknown or blocked key"
         return [version, number, status, text, user, b""]

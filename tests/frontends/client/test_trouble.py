@@ -406,6 +406,26 @@ def test_encrypted(connect: Connect, monkeypatch: pytest.MonkeyPatch, tmp_path: 
                 connect(wrong, key=ours, timeout_s=0.25).ping()
 
 
+def test_a_server_that_cannot_look_a_key_up_for_a_moment(connect: Connect) -> None:
+    """It said that the key may not come in, and the client gave up for ever."""
+    ours, failures = make_pair(), [True]
+
+    class Faulty(frozenset[str]):
+        def __contains__(self, key: object) -> bool:
+            if failures:
+                failures.pop()
+                raise RuntimeError("a fault of ours")
+            return super().__contains__(key)
+
+    with FakeServer(pair=make_pair(), let_in=Faulty({ours.public})) as server:
+        assert connect(server.address, key=ours, timeout_s=20).server.account == ours.public
+        assert failures == []
+        failures += [True] * 1000
+        server.drop()
+        with pytest.raises(Disconnected, match="cannot check keys"):
+            connect(server.address, key=ours, timeout_s=0.25).ping()
+
+
 def test_turned_away_until_the_deadline(server: FakeServer, connect: Connect) -> None:
     client = connect(server.address, timeout_s=0.5)
     client.ping()

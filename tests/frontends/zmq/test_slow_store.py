@@ -22,7 +22,7 @@ from ..wire.plain_client import PlainClient, Refused
 from .conftest import TINY, Connect, Serve
 
 
-class ZapAuthenticator:
+class HeldWrites:
     """Stands before a store's writes: those with a write of `kind` wait until it opens, and fail `errors` times."""
 
     def __init__(self, server: BackgroundServer, monkeypatch: pytest.MonkeyPatch, kind: type) -> None:
@@ -46,13 +46,13 @@ class ZapAuthenticator:
 
 
 @pytest.fixture
-def zap(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> Callable[[type], tuple[BackgroundServer, ZapAuthenticator]]:
+def hold(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> Callable[[type], tuple[BackgroundServer, HeldWrites]]:
     """Makes a server whose store stands still at some kind of write, and that does not wait long for it."""
 
-    def make(kind: type) -> tuple[BackgroundServer, ZapAuthenticator]:
+    def make(kind: type) -> tuple[BackgroundServer, HeldWrites]:
         monkeypatch.setattr(managers, "FULL_S", 0.02)
         server = serve()
-        return server, ZapAuthenticator(server, monkeypatch, kind)
+        return server, HeldWrites(server, monkeypatch, kind)
 
     monkeypatch.setattr(waits, "WRITE_S", 0.1)
     return make
@@ -82,9 +82,9 @@ def started(server: BackgroundServer, monkeypatch: pytest.MonkeyPatch) -> list[s
 
 
 def test_the_same_key_finds_the_job_that_is_not_stored_yet(
-    zap: Callable[[type], tuple[BackgroundServer, ZapAuthenticator]], connect: Connect, monkeypatch: pytest.MonkeyPatch
+    hold: Callable[[type], tuple[BackgroundServer, HeldWrites]], connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    server, held = zap(AddJob)
+    server, held = hold(AddJob)
     client, jobs = connect(server), started(server, monkeypatch)
     busy(client, "submit", key="k", prompt="cat", **TINY)
     busy(client, "submit", key="k", prompt="cat", **TINY)
@@ -98,9 +98,9 @@ def test_the_same_key_finds_the_job_that_is_not_stored_yet(
 
 
 def test_a_job_whose_row_fails_late_is_cancelled(
-    zap: Callable[[type], tuple[BackgroundServer, ZapAuthenticator]], connect: Connect, monkeypatch: pytest.MonkeyPatch
+    hold: Callable[[type], tuple[BackgroundServer, HeldWrites]], connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    server, held = zap(AddJob)
+    server, held = hold(AddJob)
     client, jobs = connect(server), started(server, monkeypatch)
     client.ask("ops.pause")
     busy(client, "submit", key="k", prompt="cat", **TINY)
@@ -124,13 +124,13 @@ def test_a_job_whose_row_fails_late_is_cancelled(
 
 @pytest.mark.parametrize("error", [StoreFull("disk: it is full"), StoreLost("store: away")])
 def test_a_job_that_is_done_before_its_row_is_stored(
-    zap: Callable[[type], tuple[BackgroundServer, ZapAuthenticator]],
+    hold: Callable[[type], tuple[BackgroundServer, HeldWrites]],
     connect: Connect,
     monkeypatch: pytest.MonkeyPatch,
     error: Exception,
 ) -> None:
     """It is made and charged: the row is tried again, and so is the end, which fails as well."""
-    server, held = zap(AddJob)
+    server, held = hold(AddJob)
     monkeypatch.setattr(waits, "WRITE_S", 30.0)
     client, jobs = connect(server), started(server, monkeypatch)
     held.errors.append(error)
@@ -155,7 +155,7 @@ def test_the_end_of_a_job_is_tried_again_where_the_writer_takes_nothing(
     monkeypatch.setattr(managers, "FULL_S", 0.02)
     server = serve()
     client = connect(server)
-    held, ended = ZapAuthenticator(server, monkeypatch, AddJob), threading.Event()
+    held, ended = HeldWrites(server, monkeypatch, AddJob), threading.Event()
     put = server.context.writer.put
 
     def full(writes: Sequence[Write], done: Any = lambda error: None) -> None:
@@ -173,9 +173,9 @@ def test_the_end_of_a_job_is_tried_again_where_the_writer_takes_nothing(
 
 
 def test_a_slow_deletion_is_carried_out(
-    zap: Callable[[type], tuple[BackgroundServer, ZapAuthenticator]], connect: Connect, monkeypatch: pytest.MonkeyPatch
+    hold: Callable[[type], tuple[BackgroundServer, HeldWrites]], connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    server, held = zap(DeleteJob)
+    server, held = hold(DeleteJob)
     client = connect(server)
     monkeypatch.setattr(waits, "WRITE_S", 30.0)
     job = client.submit("k", "cat", **TINY)["job"]
@@ -201,9 +201,9 @@ def test_a_slow_deletion_is_carried_out(
 
 
 def test_a_slow_retry_runs(
-    zap: Callable[[type], tuple[BackgroundServer, ZapAuthenticator]], connect: Connect, monkeypatch: pytest.MonkeyPatch
+    hold: Callable[[type], tuple[BackgroundServer, HeldWrites]], connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    server, held = zap(SetJob)
+    server, held = hold(SetJob)
     client = connect(server)
     monkeypatch.setattr(waits, "WRITE_S", 30.0)
     engine = next(iter(server.context.studio.loop._core.pool.slots.values())).client._worker.engine  # type: ignore[attr-defined]
