@@ -7,6 +7,7 @@ import shlex
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from salon.frontends.arguments import parse
 from salon.frontends.zmq.background import BackgroundServer
@@ -29,27 +30,47 @@ def test_there_are_two_commands() -> None:
     assert second == "pip install '.[dev]' && python -m pytest\n"
 
 
-@pytest.mark.parametrize(("number", "images"), [(0, 2), (1, 4)])
-def test_the_programs_run(number: int, images: int) -> None:
+LESS = [  # of each program; of as many jobs and steps nothing more is seen
+    [('"seed": 7', '"seed": 7, "steps": 6')],
+    [],
+    [("range(6)", "range(2)"), ("images=4", "images=4, steps=6")],
+    [("images=4", "images=4, steps=6")],
+]
+
+
+def program(number: int) -> str:
     programs = blocks("python")
-    assert len(programs) == 3
-    for much, little in (("range(6)", "range(2)"), ("images=4", "images=4, steps=6")):
-        assert much in programs[1]
-        programs[1] = programs[1].replace(much, little)  # of as many grids and steps nothing more is seen
+    assert len(programs) == len(LESS)
+    for much, less in LESS[number]:
+        assert much in programs[number]
+        programs[number] = programs[number].replace(much, less)
+    return programs[number]
+
+
+@pytest.mark.parametrize(("number", "images"), [(1, 2), (2, 4)])
+def test_the_programs_run(number: int, images: int) -> None:
     names: dict[str, object] = {}
-    exec(compile(programs[number], "README.md", "exec"), names)
+    exec(compile(program(number), "README.md", "exec"), names)
     assert getattr(names["pictures"], "shape", None) == (images, 128, 128, 3)
 
 
-def test_the_client_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    program, address = blocks("python")[2].replace("images=4", "images=4, steps=6"), "tcp://127.0.0.1:5599"
-    assert address in program
+def test_the_clients_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """OpenAI's and Salon's own, on one server."""
+    openai, client, http, zmq = program(0), program(3), "http://127.0.0.1:5580", "tcp://127.0.0.1:5599"
+    assert http in openai
+    assert zmq in client
     monkeypatch.chdir(tmp_path)
-    options = ServeOptions(listen=("tcp://127.0.0.1:0",), data=tmp_path / "data", metrics=None, grace_s=0.2)
+    options = ServeOptions(
+        listen=("tcp://127.0.0.1:0",), data=tmp_path / "data", metrics=None, http="127.0.0.1:0", grace_s=0.2
+    )
     options.data.mkdir()
     names: dict[str, object] = {}
     with BackgroundServer(options) as server:
-        exec(compile(program.replace(address, server.address), "README.md", "exec"), names)
+        assert server.server is not None
+        exec(compile(openai.replace(http, server.server.http), "README.md", "exec"), {})
+        exec(compile(client.replace(zmq, server.address), "README.md", "exec"), names)
+    with Image.open(tmp_path / "apple.png") as apple:
+        assert apple.size == (176, 96)
     pictures = names["pictures"]
     assert isinstance(pictures, list)
     assert [picture.size for picture in pictures] == [(128, 128)] * 4
