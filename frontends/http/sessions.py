@@ -32,7 +32,7 @@ class _Brought(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Sessions:
-    """The ends of `/api/session`. Used on the event loop's thread.
+    """The endpoints of `/api/session`. Used on the event loop's thread.
 
     Args:
         service: has the accounts, and what lets in as them.

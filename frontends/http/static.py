@@ -88,7 +88,7 @@ class Static:
 
 
 class Pages:
-    """The ends that serve the page and the documentation. Used on the event loop's thread."""
+    """The endpoints that serve the page and the documentation. Used on the event loop's thread."""
 
     def __init__(self, static: Path = STATIC, site: Path = SITE) -> None:
         self._static, self._site = Static(static), Static(site)

@@ -30,7 +30,7 @@ _QUERY: Final = ("form", "download")
 
 
 class Stored:
-    """The ends that send pictures. Used on the event loop's thread.
+    """The endpoints that send pictures. Used on the event loop's thread.
 
     Args:
         service: has the pictures, and knows who may see them.
@@ -80,7 +80,7 @@ class Stored:
         return file_answer(data, "image/webp", headers)
 
     async def preview(self, request: Request) -> Response:
-        """Answer with the latest preview of a job; one that a later has replaced is gone."""
+        """Answer with the latest preview of a job; one that a later one has replaced is gone."""
         job, event = request.path_params["job"], _number(request, "event")
         log = await self._service.log(job, request.scope[ACCOUNT])
         latest = next((each.number for each in reversed(log.events) if each.kind == "preview"), None)

@@ -43,7 +43,7 @@ class _Kept(NamedTuple):
 
 
 class Zips:
-    """The ends that send zips. Used on the event loop's thread.
+    """The endpoints that send zips. Used on the event loop's thread.
 
     Args:
         service: has the pictures, and knows who may see them.
@@ -55,7 +55,7 @@ class Zips:
         self._kept: OrderedDict[str, _Kept] = OrderedDict()
 
     async def make(self, request: Request) -> Response:
-        """Take the ids of the jobs whose pictures a zip shall have, and answer with its name."""
+        """Take the ids of the jobs whose pictures a zip has, and answer with its name."""
         body = await json_body(request)
         try:
             asked = msgspec.json.decode(body, type=dict[str, list[str]])
