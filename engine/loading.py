@@ -52,6 +52,8 @@ SETTINGS = {  # keys of salon.json that `load_model` passes over -> what reads t
     "default_style": "engine/default_style.py",
 }
 KEPT = 2  # references of the largest size, of which the arena keeps keys and values by default
+# Area of the largest picture of about the default size, of that size: sides are rounded to whole tokens.
+ASPECT_AREA = 17 / 16
 ADAPTER_PICTURES = 8  # of an IP-Adapter, whose keys and values are kept at a time at least
 STEPPED = ("transformer", "unet")  # components of which every step needs all weights
 
@@ -108,16 +110,15 @@ class Model:
 
     def limits(self, itemsize: int) -> Limits:
         """Return the limits of an engine that was given none: the usual ones, or what four pictures of the model's
-        default size take together, each with a reference where the model takes some, and eight of an IP-Adapter, if
-        that is more; with what the texts of the four keep. A number of the compute dtype has `itemsize` bytes."""
+        default size, in any proportions, take together, each with a reference where the model takes some, and eight of
+        an IP-Adapter, if that is more; with what the texts of the four keep. A number of the compute dtype has
+        `itemsize` bytes."""
         usual, memory, unit = Limits(), self.memory(itemsize), self.architecture.granularity
-        width, height = self.defaults["width"], self.defaults["height"]
+        pixels = int(self.defaults["width"] * self.defaults["height"] * ASPECT_AREA)
         samples = 4 if self.defaults["guidance_scale"] == 1 else 8
         text = 0 if self.text is None else self.text.num_rows
         text += 0 if self.references is None else self.references.text_rows
-        image = (width // unit) * (height // unit) + (
-            0 if self.references is None else self.references.pixels // unit**2
-        )
+        image = -(-pixels // unit**2) + (0 if self.references is None else self.references.pixels // unit**2)
         sizes, kept = self.architecture, 0
         if self.pictured is not None:
             numbers = self.pictured.kept_numbers((sizes.adapter_width,) * sizes.adapter_layers)
@@ -126,10 +127,10 @@ class Model:
         step = memory.step(text_rows=samples * text, image_rows=samples * image, samples=samples)
         return replace(
             usual,
-            max_pixels=max(usual.max_pixels, width * height),
+            max_pixels=max(usual.max_pixels, pixels),
             max_rows=max(usual.max_rows, samples * (text + image)),
             max_step_bytes=max(usual.max_step_bytes, step),
-            max_decode_bytes=max(usual.max_decode_bytes, memory.decode(width * height)),
+            max_decode_bytes=max(usual.max_decode_bytes, memory.decode(pixels)),
             arena_bytes=max(usual.arena_bytes, kept, KEPT * self._reference_bytes(itemsize)),
         )
 

@@ -563,6 +563,13 @@ def test_what_is_no_model_is_called_what_it_is(folder: Path, files: dict[str, Pa
             Engine.load(place, require_text=True, threads=1)
 
 
+@pytest.mark.parametrize("aspect", [(5, 4), (21, 9), (3, 5), (16, 10), (14, 1)])
+def test_every_aspect_fits_the_limits_of_an_engine(engine: Engine, aspect: tuple[int, int]) -> None:
+    """Rounded to whole tokens a picture of about a megapixel has some more than one."""
+    spec = engine.make_spec(PROMPT, aspect=aspect)
+    engine.admission.check_spec(spec, 0)
+
+
 def test_a_survey_says_what_runs_and_what_fits(
     folder: Path, files: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
