@@ -6,7 +6,7 @@ another way than Salon uses it. So Salon compares every class, and refuses by na
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Final, TypeAlias
 
 from .checkpoint import Checkpoint
@@ -39,6 +39,8 @@ def want_components(checkpoint: Checkpoint, read: Mapping[str, Classes], unread:
             known = ", ".join(checkpoint.components) or "none"
             way = next((way for start, way in APART.items() if name.startswith(start)), None)
             expected = None if way is None else f"a {library} component, {' or '.join(classes)}"
+            if way is not None and (more := [each for each in _apart(read) if each not in checkpoint.components][1:]):
+                way += f"; {', '.join(more)} {'is' if len(more) == 1 else 'are'} missing as well"
             raise WrongConfig(
                 "missing component", path=index.path, key=name, expected=expected, found=known, remedy=way
             )
@@ -48,6 +50,11 @@ def want_components(checkpoint: Checkpoint, read: Mapping[str, Classes], unread:
             index.refuse(name, expected, given, UnknownArchitecture)
     absent = {name: "null" for name, entry in checkpoint.index.items() if entry == [None, None]}
     index.finish({**unread, **absent, **dict.fromkeys(read, "compared above")})
+
+
+def _apart(names: Iterable[str]) -> Iterator[str]:
+    """Yield the components that can be named apart."""
+    return (name for name in names if name.startswith(tuple(APART)))
 
 
 def index_of(checkpoint: Checkpoint) -> Config:

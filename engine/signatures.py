@@ -5,7 +5,7 @@ Names of arrays are those by which diffusers tells single files (`loaders/single
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Final
 
 # The first word of a pipeline's class decides, so the longer names stand first.
@@ -44,7 +44,6 @@ ARRAYS: Final = {
     "single_stream_modulation.lin.weight": "FLUX.2",
     "distilled_guidance_layer.in_proj.bias": "Chroma",
     "double_blocks.0.img_attn.norm.key_norm.scale": "FLUX.1",
-    "transformer_blocks.0.norm1_context.linear.weight": "a transformer of FLUX.1 or SD3 in diffusers' layout",
     "conditioner.embedders.1.model.transformer.resblocks.9.mlp.c_proj.bias": "SDXL",
     "conditioner.embedders.0.model.transformer.resblocks.9.mlp.c_proj.bias": "the refiner of SDXL",
     "label_emb.0.0.weight": "SDXL",
@@ -60,16 +59,35 @@ ARRAYS: Final = {
     "head.modulation": "Wan, which makes video",
     "patchify_proj.weight": "LTX, which makes video",
     "blocks.0.cross_attn.kv_linear.weight": "Sana or PixArt",
+}
+# What a whole folder has in diffusers' layout, and under other names than a single file.
+DENOISERS: Final = {
+    "transformer_blocks.0.norm1_context.linear.weight": "a transformer of FLUX.1 or SD3 in diffusers' layout",
+    "double_stream_modulation_img.linear.weight": "a transformer of FLUX.2 in diffusers' layout",
+    "text_fusion.projector.weight": "a transformer of Krea 2 in diffusers' layout",
+    "down_blocks.0.resnets.0.conv1.weight": "a UNet in diffusers' layout",
+}
+# What goes with a model. The names of a ControlNet are a UNet's, too, so these are looked at before `DENOISERS`.
+PARTS: Final = {
+    **dict.fromkeys(
+        ("controlnet_cond_embedding.conv_in.weight", "controlnet_blocks.0.weight", "input_hint_block.0.weight",
+         "control_model.input_hint_block.0.weight"),
+        "a ControlNet, with which Salon does not draw",
+    ),
     "decoder.up.0.block.0.norm1.weight": "an autoencoder (name it with --vae)",
     "decoder.up_blocks.0.resnets.0.norm1.weight": "an autoencoder (name it with --vae)",
     "decoder.middle.0.residual.0.gamma": "an autoencoder of Wan or Qwen-Image (name it with --vae)",
     "decoder.mid_block.resnets.0.norm1.gamma": "an autoencoder of Wan or Qwen-Image (name it with --vae)",
     "text_model.embeddings.token_embedding.weight": "a CLIP text encoder (name it with --text-encoder)",
+    "embeddings.token_embedding.weight": "a CLIP text encoder (name it with --text-encoder)",
+    "vision_model.embeddings.patch_embedding.weight": "an image encoder (name it with --image-encoder)",
     "encoder.block.0.layer.0.SelfAttention.q.weight": "a T5 text encoder (name it with --text-encoder)",
     "model.layers.0.self_attn.q_proj.weight": "a language model (name it with --text-encoder)",
-}
+    "language_model.layers.0.self_attn.q_proj.weight": "a language model (name it with --text-encoder)",
+}  # fmt: skip
 PREFIXES: Final = ("", "model.diffusion_model.", "model.")
 LORA: Final = (".lora_down.weight", ".lora_A.weight", ".lora_up.weight", ".lora_B.weight", ".hada_w1_a", ".lokr_w1")
+IP_ADAPTER: Final = ("to_k_ip.weight", "ip_adapter_double_stream_k_proj.weight")
 UNKNOWN: Final = "nothing that Salon can tell"
 
 
@@ -80,9 +98,25 @@ def describe_pipeline(name: str) -> str | None:
 
 def describe_file(keys: Collection[str]) -> str:
     """Return what a safetensors file is by the names of its arrays, or `UNKNOWN`."""
-    for name, what in ARRAYS.items():
-        if any(f"{prefix}{name}" in keys for prefix in PREFIXES):
-            return what
+    return _first(ARRAYS, keys) or describe_part(keys) or describe_denoiser(keys) or UNKNOWN
+
+
+def describe_part(keys: Collection[str]) -> str | None:
+    """Return what a file is that goes with a model; None: it is none that Salon can tell."""
+    if _first(ARRAYS, keys) is not None:
+        return None
     if any(key.endswith(LORA) for key in keys):
-        return "a LoRA, which goes with a model"
-    return UNKNOWN
+        return "a LoRA (name it with --lora)"
+    if any(key.endswith(IP_ADAPTER) for key in keys):
+        return "an IP-Adapter (name it with --ip-adapter)"
+    return _first(PARTS, keys)
+
+
+def describe_denoiser(keys: Collection[str]) -> str | None:
+    """Return which model's denoiser a file is, in diffusers' layout; None: it is none that Salon can tell."""
+    return _first(DENOISERS, keys)
+
+
+def _first(table: Mapping[str, str], keys: Collection[str]) -> str | None:
+    names = ((f"{prefix}{name}", what) for name, what in table.items() for prefix in PREFIXES)
+    return next((what for name, what in names if name in keys), None)

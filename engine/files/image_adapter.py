@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from ..checkpoint import Checkpoint, Component
 from ..errors import MissingFile, UnknownArchitecture, WrongConfig, WrongShape
+from ..families import family_of
 from ..safetensors_file import SafetensorsFile
 from ..signatures import describe_file
 from ..weights.clip_vision import ARCHITECTURES, VISION
@@ -98,7 +99,8 @@ def image_adapter_parts(model: ModelPath, checkpoint: Checkpoint) -> Mapping[str
     """Return the IP-Adapter and its image encoder by name; empty: the model is named without one.
 
     Raises:
-        CheckpointError: the file is no IP-Adapter, or the image encoder is missing or of another width.
+        CheckpointError: the file is no IP-Adapter, the model takes none, or the image encoder is missing or of another
+            width.
         WrongConfig: an image encoder is named without an adapter.
     """
     if model.ip_adapter is None:
@@ -107,6 +109,13 @@ def image_adapter_parts(model: ModelPath, checkpoint: Checkpoint) -> Mapping[str
                 "an image encoder without an IP-Adapter", path=model.image_encoder, remedy="name its file: --ip-adapter"
             )
         return {}
+    named, family = family_of(checkpoint)
+    if not getattr(family, "IP_ADAPTERS", False):
+        raise UnknownArchitecture(
+            "an IP-Adapter for a model that takes none", path=model.ip_adapter,
+            expected="a model of FLUX.1, SDXL or Stable Diffusion 1.5", found=f"one of family {named}",
+            remedy="leave it out, or use such a model",
+        )  # fmt: skip
     width, states, siglip = encoder_width(model.ip_adapter)
     wanted = f"{width} columns of {'its states' if states else 'an embedding'}"
     wanted += f" ({KNOWN[width, states]})" if (width, states) in KNOWN else ""

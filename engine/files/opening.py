@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Final
 
 from ..checkpoint import EMBEDDED, Checkpoint, Component
 from ..config import Config, read_json
-from ..errors import UnknownArchitecture, UnsafeFile
+from ..errors import UnknownArchitecture, UnsafeFile, printable
 from ..families import PLUGINS, family_of
 from ..families import names as families
 from ..pipeline import Classes
 from ..quantised.gguf import SUFFIX as GGUF
 from ..safetensors_file import PICKLE_REMEDY, PICKLE_SUFFIXES
-from ..signatures import describe_file
+from ..signatures import describe_denoiser, describe_file, describe_part
+from ..tensor_file import TensorFile
 from ..text.pipelines import reader_of
 from .parts import text_parts, vae_parts
 from .reading import open_file
@@ -23,6 +24,7 @@ from .reading import open_file
 if TYPE_CHECKING:
     from ..families import Family
 
+VAE: Final = "vae"
 SUFFIXES: Final = (".safetensors", ".sft", GGUF)
 
 
@@ -80,7 +82,7 @@ def open_checkpoint(model: ModelPath) -> Checkpoint:
     _, family = family_of(checkpoint)
     if model.vae is not None:
         for part in vae_parts(model.vae, family.VAE):
-            _take(checkpoint, family.COMPONENTS, part, model.vae)
+            _take(checkpoint, {VAE: family.COMPONENTS[VAE]}, part, model.vae)
     taken: set[str] = set()
     for path in model.text_encoder:
         for part in text_parts(path):
@@ -120,11 +122,22 @@ def _single_file(path: Path) -> Checkpoint:
         parts = family.of_file(file)
         if parts:
             return Checkpoint.assembled(path, next(iter(family.PIPELINES)), parts)
-    known = "; ".join(f"{name} ({PLUGINS.constant(name, 'HELP')})" for name in families())
     raise UnknownArchitecture(
         "no model that Salon has", path=path, expected="one of a family that it has", found=describe_file(file.tensors),
-        remedy=f"the families that Salon has: {known}",
+        remedy=_way(path, file),
     )  # fmt: skip
+
+
+def _way(path: Path, file: TensorFile) -> str:
+    """Return what to do with a file that is no model."""
+    if describe_part(file.tensors) is not None:
+        return "name a model's folder or single file as the model, and what goes with it beside that"
+    if describe_denoiser(file.tensors) is not None:
+        folder = path.resolve().parent.parent
+        whole = f", which may be {printable(str(folder))}" if (folder / "model_index.json").is_file() else ""
+        return f"name the folder of the whole model{whole}, or a single file under its makers' own names"
+    known = "; ".join(f"{name} ({PLUGINS.constant(name, 'HELP')})" for name in families())
+    return f"the families that Salon has: {known}"
 
 
 def _is_of_arrays(path: Path) -> bool:

@@ -27,7 +27,8 @@ PROJECTION: Final = "text_projection.weight"
 BIG_WIDTH: Final = 1280  # columns of bigG; other CLIPs are narrower
 BIG_G: Final = "conditioner.embedders.1.model."  # where SDXL's files have OpenCLIP bigG, in OpenCLIP's layout
 T5_PREFIXES: Final = ("", "text_encoders.t5xxl.transformer.", "t5xxl.transformer.")
-CLIP_MARK: Final = "text_model.embeddings.token_embedding.weight"
+CLIP_ROOT: Final = "text_model."  # which transformers 5 leaves out
+CLIP_MARK: Final = "embeddings.token_embedding.weight"
 T5_MARK: Final = "encoder.block.0.layer.0.SelfAttention.relative_attention_bias.weight"
 LANGUAGE_PREFIXES: Final = (
     "", *(f"text_encoders.{name}.transformer." for name in ("qwen3_4b", "qwen3_8b", "mistral3_24b"))
@@ -53,6 +54,7 @@ UNREAD: Final = (  # arrays that the encoders' states do not depend on
     "logit_scale",
     PROJECTION,
     "text_model.embeddings.position_ids",
+    "embeddings.position_ids",
 )
 
 
@@ -62,10 +64,10 @@ def encoders(file: TensorFile) -> Iterator[FileComponent]:
     Raises:
         MissingKey, WrongShape, UnknownArchitecture: the arrays are not those of such an encoder.
     """
-    for prefix in CLIP_PREFIXES:
-        if f"{prefix}{CLIP_MARK}" in file.tensors:
-            yield _big_clip(file, prefix) or FileComponent(
-                CLIP[1], CLIP, file, _pieces(file, prefix), _clip(file, prefix)
+    for prefix, root in (*((prefix, CLIP_ROOT) for prefix in CLIP_PREFIXES), ("", "")):
+        if f"{prefix}{root}{CLIP_MARK}" in file.tensors:
+            yield _big_clip(file, prefix, root) or FileComponent(
+                CLIP[1], CLIP, file, _pieces(file, prefix), _clip(file, f"{prefix}{root}")
             )
             break
     if f"{BIG_G}token_embedding.weight" in file.tensors:
@@ -90,9 +92,8 @@ def _pieces(file: TensorFile, prefix: str) -> dict[str, Piece]:
     return {name: piece for name, piece in pieces.items() if name not in UNREAD}
 
 
-def _clip(file: TensorFile, prefix: str) -> dict[str, Any]:
-    at = f"{prefix}text_model."
-    words, width = shape_of(file, f"{prefix}{CLIP_MARK}", 2)
+def _clip(file: TensorFile, at: str) -> dict[str, Any]:
+    words, width = shape_of(file, f"{at}{CLIP_MARK}", 2)
     return {
         "architectures": [CLIP[1]],
         "model_type": "clip_text_model",
@@ -101,7 +102,7 @@ def _clip(file: TensorFile, prefix: str) -> dict[str, Any]:
         "projection_dim": width,
         "intermediate_size": shape_of(file, f"{at}encoder.layers.0.mlp.fc1.weight", 2)[0],
         "num_hidden_layers": count_of(file, f"{at}encoder.layers."),
-        "num_attention_heads": _heads(file, f"{prefix}{CLIP_MARK}", width),
+        "num_attention_heads": _heads(file, f"{at}{CLIP_MARK}", width),
         "max_position_embeddings": shape_of(file, f"{at}embeddings.position_embedding.weight", 2)[0],
         "hidden_act": "quick_gelu",
         "layer_norm_eps": 1e-5,
@@ -111,13 +112,13 @@ def _clip(file: TensorFile, prefix: str) -> dict[str, Any]:
     }
 
 
-def _big_clip(file: TensorFile, prefix: str) -> FileComponent | None:
+def _big_clip(file: TensorFile, prefix: str, root: str) -> FileComponent | None:
     """Return OpenCLIP bigG under transformers' names (`clip_g.safetensors`); None: the file has another CLIP."""
     key = f"{prefix}{PROJECTION}"
-    if key not in file.tensors or shape_of(file, f"{prefix}{CLIP_MARK}", 2)[1] != BIG_WIDTH:
+    if key not in file.tensors or shape_of(file, f"{prefix}{root}{CLIP_MARK}", 2)[1] != BIG_WIDTH:
         return None
     projected = {"projection_dim": shape_of(file, key, 2)[0]}
-    config = _clip(file, prefix) | {"architectures": [PROJECTED[1]], "hidden_act": "gelu"} | projected
+    config = _clip(file, f"{prefix}{root}") | {"architectures": [PROJECTED[1]], "hidden_act": "gelu"} | projected
     return FileComponent(PROJECTED[1], PROJECTED, file, {**_pieces(file, prefix), PROJECTION: Piece(key)}, config)
 
 

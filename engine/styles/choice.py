@@ -123,7 +123,9 @@ def style_uses(
         asked = "profile" if codes else "stylize" if strength else "style_references" if references else ""
         if asked:
             what = "style" if info is None else "default style"
-            raise SpecError(complaint(asked, "a style", f"none (the model has no {what})", "leave it out"))
+            way = ", or load an IP-Adapter with the model, if it takes one (--ip-adapter)"
+            remedy = f"leave it out{way if info is None and asked == 'style_references' else ''}"
+            raise SpecError(complaint(asked, "a style", f"none (the model has no {what})", remedy))
         return ()
     if not info.numbered:
         for one in (*codes, *references):

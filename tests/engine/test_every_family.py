@@ -22,7 +22,7 @@ from salon.engine import families
 from salon.engine.checkpoint import Checkpoint
 from salon.engine.denoiser import Sample
 from salon.engine.engine import Engine
-from salon.engine.errors import WrongConfig
+from salon.engine.errors import UnknownArchitecture, WrongConfig
 from salon.engine.files.opening import ModelPath
 from salon.engine.limits import Limits
 from salon.engine.loading import load_model
@@ -187,6 +187,15 @@ def test_of_a_text_encoder_in_a_file_the_header_tells_the_size(folders: dict[str
     assert re.search(said, survey(model, "float32").problem)
 
 
+def test_a_text_encoder_that_sees_is_read_from_the_file_that_transformers_saves(folders: dict[str, Path]) -> None:
+    folder, states = folders["krea2"], []
+    for given in ([], [folder / "text_encoder" / "model.safetensors"]):
+        model = Engine.load(folder, text_encoder=given, dtype="float32", threads=1).model
+        assert model.text is not None
+        states.append(model.text.encode("a big red apple").tokens)
+    np.testing.assert_array_equal(*states)
+
+
 @pytest.mark.parametrize("family", MAKERS)
 def test_a_whole_folder_packs_weights_of_the_widths_that_configs_say(family: str, folders: dict[str, Path]) -> None:
     """The other side of the test above: nothing stands in the way but what it changed."""
@@ -198,6 +207,16 @@ def test_a_whole_folder_packs_weights_of_the_widths_that_configs_say(family: str
     assert tuple(model.text.widths) == (sizes.text_width, sizes.pooled_width)
     encoding = model.text.encode("a big red apple")
     assert (encoding.tokens.shape[1], len(encoding.pooled)) == tuple(model.text.widths)
+
+
+@pytest.mark.parametrize("family", ["flux2", "krea2", "qwen_image", "z_image"])
+def test_an_ip_adapter_is_refused_before_its_image_encoder_is_looked_for(
+    family: str, folders: dict[str, Path], tmp_path: Path
+) -> None:
+    model = ModelPath.of(folders[family], ip_adapter=tmp_path / "ip-adapter.safetensors")
+    with pytest.raises(UnknownArchitecture, match=f"for a model that takes none, .*, found one of family {family};"):
+        load_model(NoWeights(dtype="float32", threads=1), model, Limits())
+    assert "takes none" in survey(model, "float32").problem
 
 
 # ---- quantised files under the makers' names ------------------------------------------------------------------------

@@ -38,6 +38,7 @@ from salon.engine.lora_rules import load_lora_rules
 from salon.engine.lora_uses import LoraUse
 from salon.engine.memory import weight_bytes
 from salon.engine.reading import load_reader
+from salon.engine.signatures import describe_file
 from salon.engine.start import Start
 from salon.engine.survey import survey
 from salon.engine.text.pipeline import TakesTextLoras
@@ -392,6 +393,12 @@ def test_single_files_draw_the_same_bits_as_the_folder(engine: Engine, folder: P
     # the rest may come from a whole folder
     mixed = Engine.load(files["transformer"], text_encoder=[folder], vae=folder, dtype="float32")
     np.testing.assert_array_equal(drawn(mixed), drawn(engine))
+    # or be files that transformers 5 saved, whose CLIP leaves out a prefix of its names
+    saved = [folder / part / "model.safetensors" for part in ("text_encoder", "text_encoder_2")]
+    again = load_reader(ModelPath.of(files["transformer"], [*saved, *tokenizers], files["vae"]))
+    assert again is not None
+    own = Engine.load(folder, text_encoder=saved, dtype="float32")
+    np.testing.assert_array_equal(drawn(own), drawn(engine))
 
 
 def test_a_part_named_apart_takes_the_place_of_the_models_own(engine: Engine, folder: Path, tmp_path: Path) -> None:
@@ -489,7 +496,7 @@ def _edited(path: Path, tmp: Path, drop: str = "", add: str = "") -> ModelPath:
     ("make", "kind", "said"),
     [
         (missing_vae, WrongConfig, "'vae', expected a diffusers component, AutoencoderKL.*; name it with --vae"),
-        (missing_tokenizer, WrongConfig, "'tokenizer', .*; name its folder with --text-encoder too"),
+        (missing_tokenizer, WrongConfig, "'tokenizer', .*; name its folder .* too; tokenizer_2 is missing as well"),
         (encoder_is_a_vae, UnknownArchitecture, "no text encoder, .*found an autoencoder"),
         (vae_is_an_encoder, UnknownArchitecture, "no autoencoder, .*found a CLIP text encoder"),
         (pickled, UnsafeFile, "the weights are pickled, .*safetensors"),
@@ -558,9 +565,37 @@ def test_what_is_no_model_is_called_what_it_is(folder: Path, files: dict[str, Pa
         (tmp_path, f"found flux1.safetensors beside none; name that file: {tmp_path / 'flux1.safetensors'}"),
         (files["transformer"].parent, "beside none; name the one that draws, like .*, and others with --vae and"),
         (files["transformer"], f"flux1.safetensors: a model without a text pipeline, .* {both}"),
+        (
+            files["clip"],
+            "found a CLIP text encoder .name it with --text-encoder.; name a model's folder or",
+        ),
+        (
+            folder / "transformer" / "diffusion_pytorch_model.safetensors",
+            f"diffusers' layout; name the folder of the whole model, which may be {folder}, or a single file",
+        ),
     ):
         with pytest.raises(CheckpointError, match=told):
             Engine.load(place, require_text=True, threads=1)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("ip_adapter.1.to_k_ip.weight", "an IP-Adapter (name it with --ip-adapter)"),
+        ("double_blocks.0.processor.ip_adapter_double_stream_k_proj.weight", "an IP-Adapter (name it with"),
+        ("transformer.single_transformer_blocks.0.proj_out.lora_A.weight", "a LoRA (name it with --lora)"),
+        ("controlnet_cond_embedding.conv_in.weight", "a ControlNet, with which Salon does not draw"),
+        ("vision_model.embeddings.patch_embedding.weight", "an image encoder (name it with --image-encoder)"),
+        ("embeddings.token_embedding.weight", "a CLIP text encoder (name it with"),
+        ("down_blocks.0.resnets.0.conv1.weight", "a UNet in diffusers' layout"),
+        ("double_stream_modulation_img.linear.weight", "a transformer of FLUX.2 in diffusers' layout"),
+        ("text_fusion.projector.weight", "a transformer of Krea 2 in diffusers' layout"),
+        ("odd", "nothing that Salon can tell"),
+    ],
+)
+def test_a_file_that_goes_with_a_model_is_told(name: str, said: str) -> None:
+    arrays = {name, "down_blocks.0.resnets.0.conv1.weight"} if "controlnet" in name else {name}
+    assert describe_file(arrays).startswith(said)
 
 
 @pytest.mark.parametrize("aspect", [(5, 4), (21, 9), (3, 5), (16, 10), (14, 1)])
@@ -568,6 +603,13 @@ def test_every_aspect_fits_the_limits_of_an_engine(engine: Engine, aspect: tuple
     """Rounded to whole tokens a picture of about a megapixel has some more than one."""
     spec = engine.make_spec(PROMPT, aspect=aspect)
     engine.admission.check_spec(spec, 0)
+
+
+def test_a_style_wants_an_ip_adapter(engine: Engine) -> None:
+    with pytest.raises(
+        SpecError, match="style_references: got a style, allowed none .*, if it takes one .--ip-adapter."
+    ):
+        engine.make_spec(PROMPT, style_references=["0" * 64])
 
 
 def test_a_survey_says_what_runs_and_what_fits(
