@@ -193,7 +193,7 @@ def test_a_text_encoder_that_sees_is_read_from_the_file_that_transformers_saves(
         model = Engine.load(folder, text_encoder=given, dtype="float32", threads=1).model
         assert model.text is not None
         states.append(model.text.encode("a big red apple").tokens)
-    np.testing.assert_array_equal(*states)
+    np.testing.assert_array_equal(states[0], states[1])
 
 
 @pytest.mark.parametrize("family", MAKERS)
