@@ -196,7 +196,8 @@ def describe(report: dict[str, Any]) -> str:
         rows += [("files" if at == 0 else "", line) for at, line in enumerate(_told(report["files"]))]
     if report.get("model"):
         model = report["model"]
-        rows.append(("model", f"{model['name']} {model['version']}, {_megabytes(model['bytes'])}, {model['path']}"))
+        named = f"{model['name']} {model['version']}".rstrip()  # others' models have no version
+        rows.append(("model", f"{named}, {_megabytes(model['bytes'])}, {model['path']}"))
         digests = f"digest {model['digest'][:16]}, of its architecture alone {model['architecture_digest'][:16]}"
         rows.append(("", f"{digests}, loaded in {model['load_seconds']:.2f} s"))
         if model["text"] is not None:

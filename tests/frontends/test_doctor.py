@@ -195,6 +195,8 @@ def test_a_model_is_looked_at_before_it_is_loaded(salon: Salon, tmp_path: Path) 
     sizes = f"{size / 1e6:.1f} MB in the file, {4 * size / 1e6:.1f} MB packed as float32"
     assert f"quantised as fp8 (e4m3): arrays: {count}, {sizes}\n" in told
     assert f"while they are loaded at most {files['loading'] / 1e6:.1f} MB more" in told
+    nameless = {**report, "model": {**report["model"], "version": ""}}  # as other makers' models are
+    assert f"model     {report['model']['name']}, " in doctor.describe(nameless)
     index = json.loads((folder / "model_index.json").read_text())
     (folder / "model_index.json").write_text(json.dumps(index | {"_class_name": "StableDiffusion3Pipeline"}))
     result = salon("doctor", str(folder), "--backend", "reference")
