@@ -165,7 +165,7 @@ class TasteCommands(Flavour, Generic[J, A]):
 
     @operation
     def undo(self, profile: str = "") -> Steps[m.TasteEvent]:
-        """Switch off the last event that is on, and return it.
+        """Switch off the last event that is on, and return it. The pair that it answered is given next.
 
         The request is sent at most once: if the answer is lost, it raises Disconnected.
 

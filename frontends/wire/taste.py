@@ -161,7 +161,8 @@ class TasteSwitch(Record, tag="taste.switch"):
 
 
 class TasteUndo(Record, tag="taste.undo"):
-    """Switch off the last event that is on. Answer: TasteEvent. `profile`: of one profile; "": of all."""
+    """Switch off the last event that is on. Answer: TasteEvent. The pair that it answered is given next, to be answered
+    anew. `profile`: of one profile; "": of all."""
 
     profile: str = ""
 

@@ -173,8 +173,8 @@ class TasteService:
         return await self._teaching.switch(account, whole_of(event) or 0, on=bool(on))
 
     async def undo(self, account: str, profile: str = "") -> TasteEvent:
-        """Switch off the last event that is on, of an own profile or ("") of all, and return it. TasteRefused: there is
-        none."""
+        """Switch off the last event that is on, of an own profile or ("") of all, and return it. If it answered a pair,
+        `next_pair` gives that one next, to be answered anew. TasteRefused: there is none."""
         return await self._teaching.undo(account, profile)
 
     # ---- profiles ----------------------------------------------------------------------------------------------------

@@ -16,10 +16,11 @@ from ...engine.taste.preference import Preference
 from ...engine.taste.selection import choose_pair
 from ...errors import complaint
 from ..errors import TasteRefused
-from ..store.domains.taste import TastePairRow, TasteProfileRow
+from ..store.domains.taste import TasteEventRow, TastePairRow, TasteProfileRow
 from ..store.writes import Put
+from ..taste.log import digests as digests_of
 from ..taste.pool import PoolPicture
-from ..taste.types import GLOBAL, PairPicture
+from ..taste.types import GLOBAL, PAIR, PairPicture
 from .context import ServiceContext
 from .taste_codes import TasteCodes
 from .taste_features import TasteFeatures
@@ -61,6 +62,7 @@ class AccountPairs:
         self.rows = {row.pair: row for row in rows}  # those without an answer in the order in which they were shown
         self.seen: dict[str, int] = {}  # digest -> how often it was in a pair
         self.used: set[frozenset[str]] = set()
+        self._again: set[str] = set()  # open again since their answers were undone, and not given again yet
         for row in rows:
             self._count(row)
 
@@ -74,9 +76,29 @@ class AccountPairs:
         """Return the pairs of a profile (`key_of`) without an answer, the one that was shown longest ago first."""
         return [row for row in self.rows.values() if not row.event and row.profile == profile]
 
+    def first(self, waiting: Sequence[TastePairRow]) -> TastePairRow | None:
+        """Return which of the open pairs of a profile is to be given before a new one is made: one whose answer was
+        undone, or the one that was shown longest ago if there are enough. None: a new one may be made."""
+        for row in waiting:
+            if row.pair in self._again:
+                return row
+        return waiting[0] if len(waiting) >= OUTSTANDING else None
+
     def shown(self, row: TastePairRow) -> None:
         """Take note that a pair is shown now."""
+        self._again.discard(row.pair)
         self.rows[row.pair] = self.rows.pop(row.pair)
+
+    def of_event(self, event: TasteEventRow) -> TastePairRow | None:
+        """Return the pair that an event answered; None: it is of no pair. No pair is given twice: its pictures tell."""
+        digests = {digest for digest, _ in digests_of(event)} if event.kind == PAIR else set()
+        rows = (row for row in self.rows.values() if {one.digest for one in pictures_of(row)} == digests)
+        return next(rows, None)
+
+    def reopen(self, row: TastePairRow) -> None:
+        """Take note that a pair has no answer any more, and is to be given next."""
+        self._again.add(row.pair)
+        self.add(row)
 
     @property
     def answered(self) -> int:
@@ -141,10 +163,9 @@ class TastePairs:
         key = key_of(profile)
         async with self._logs.lock(account):
             pairs = await self.of(account)
-            waiting = await self._waiting(pairs, key)
-            if len(waiting) >= OUTSTANDING:
-                pairs.shown(waiting[0])
-                return waiting[0]
+            if (row := pairs.first(await self._waiting(pairs, key))) is not None:
+                pairs.shown(row)
+                return row
             answered = pairs.answered
         end = asyncio.get_running_loop().time() + READY_S
         while True:
@@ -175,9 +196,9 @@ class TastePairs:
     ) -> TastePairRow | None:
         """Return a new pair of pictures; None: the account has been given every one."""
         pairs = await self.of(account)
-        if len(waiting := pairs.open(key)) >= OUTSTANDING:  # another request was quicker
-            pairs.shown(waiting[0])
-            return waiting[0]
+        if (first := pairs.first(pairs.open(key))) is not None:  # another request was quicker
+            pairs.shown(first)
+            return first
         known = [each for each in pictures if self._features.known(each.picture.digest) is not None]
         places = [self._features.known(each.picture.digest) for each in known]
         seed = len(pairs.rows)

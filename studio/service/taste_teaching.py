@@ -74,7 +74,7 @@ class TasteTeaching:
             event = log.event(row.event)
             assert event is not None, "an answer without its event"
             if event.choice != choice:
-                got, remedy = f"{choice} after {event.choice}", "undo that one, and answer the next pair"
+                got, remedy = f"{choice} after {event.choice}", "undo that one, and answer anew"
                 raise TasteRefused(complaint("pair", got, "one answer", remedy))
             return await self._taught(log, event)
         profile, besides = await self._profile(account, row.profile)
@@ -169,13 +169,24 @@ class TasteTeaching:
                 got, allowed = shown(event)[:40], "the number of an event of yours"
                 raise TasteRefused(complaint("event", got, allowed, "see `salon profile events`"))
             if log.is_on(event) != on:
-                await self._logs.add(account, [self._switch(account, log, row, on=on)])
+                rows, besides = [self._switch(account, log, row, on=on)], list[Write]()
+                pairs = await self._pairs.of(account)
+                pair = pairs.of_event(row) if on else None
+                if pair is not None and pair.event not in (row.event, GONE):  # undone, and maybe answered anew
+                    if (other := log.event(pair.event)) is not None and log.is_on(other.event):
+                        off = self._switch(account, log, other, on=False)  # a pair counts once
+                        rows.append(msgspec.structs.replace(off, event=log.last + 2))
+                    pair = msgspec.structs.replace(pair, event=row.event)
+                    besides.append(Put(pair))
+                await self._logs.add(account, rows, besides)
+                if pair is not None:
+                    pairs.add(pair)
             return log.shown(row)
 
         return await self._logs.within(account, work)
 
     async def undo(self, account: str, profile: str = "") -> TasteEvent:
-        """Switch the last event off that is on; see `TasteService.undo`."""
+        """Switch the last event off that is on, and open its pair again; see `TasteService.undo`."""
         of = (await self._profiles.want_own(account, profile)).profile if profile else ""
 
         async def work() -> TasteEvent:
@@ -183,7 +194,15 @@ class TasteTeaching:
             row = log.last_on(of)
             if row is None:
                 raise nothing_yet()
-            await self._logs.add(account, [self._switch(account, log, row, on=False)])
+            pairs = await self._pairs.of(account)
+            pair = pairs.of_event(row)
+            again = None
+            if pair is not None and pair.event == row.event:
+                again = msgspec.structs.replace(pair, event=0)
+            switch = self._switch(account, log, row, on=False)
+            await self._logs.add(account, [switch], [] if again is None else [Put(again)])
+            if again is not None:
+                pairs.reopen(again)
             return log.shown(row)
 
         return await self._logs.within(account, work)

@@ -25,12 +25,20 @@ def test_personalize(open_page: Open, server: BackgroundServer, job: str) -> Non
     expect(page.locator(".learned")).to_contain_text("2 of 200 choices")  # the third says nothing
     page.wait_for_timeout(300)
     page.route("**/api/taste.next", lambda route: route.abort())  # the next pair is there already
+    undone = left.get_attribute("src")
     page.keyboard.press("ArrowLeft")
     expect(left).not_to_have_attribute("src", seen.pop() or "")
+    after = left.get_attribute("src")
     expect(page.locator(".learned")).to_contain_text("3 of 200 choices")
     page.unroute("**/api/taste.next")
     page.keyboard.press("z")
     expect(page.locator(".learned")).to_contain_text("2 of 200 choices")
+    expect(left).to_have_attribute("src", undone)  # to be chosen anew
+    page.keyboard.press("ArrowRight")
+    expect(left).to_have_attribute("src", after)
+    expect(page.locator(".learned")).to_contain_text("3 of 200 choices")
+    page.keyboard.press("z")
+    expect(left).to_have_attribute("src", undone)
     page.keyboard.press("Alt+ArrowRight")  # the browser's key, and no choice
     expect(page.locator(".learned")).to_contain_text("2 of 200 choices")
     in_both_themes(page)
@@ -43,7 +51,7 @@ def test_personalize(open_page: Open, server: BackgroundServer, job: str) -> Non
     expect(page.get_by_text("You have liked no picture yet")).to_be_visible()
     page.get_by_role("link", name="History").click()
     rows = page.locator("tbody tr")
-    expect(rows).to_have_count(5)  # three pairs, one that was taken back, and a grid
+    expect(rows).to_have_count(6)  # three pairs, two answers that were taken back, and a grid
     switch = rows.first.get_by_role("switch")
     switch.uncheck()
     expect(rows.first).to_have_class("off")

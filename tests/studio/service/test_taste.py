@@ -186,6 +186,32 @@ def test_two_pairs_may_be_open_and_each_is_answered_once(serve: Serve) -> None:
     serve(work)
 
 
+def test_a_pair_whose_answer_is_undone_is_given_again_and_counts_once(serve: Serve) -> None:
+    async def work(service: Service) -> None:
+        taste = service.taste
+        first = await taste.next_pair("bob")
+        left = await taste.rank("bob", first.pair, "left")
+        undone = await taste.undo("bob")
+        assert (undone.event, undone.on) == (left.event, False)
+        assert (await taste.next_pair("bob")).pair == first.pair, "before a new one is made"
+        second = await taste.next_pair("bob")
+        assert second.pair != first.pair
+        skip, other = await taste.rank("bob", first.pair, "skip"), await taste.rank("bob", second.pair, "right")
+        for event in (other.event, skip.event):
+            assert (await taste.undo("bob")).event == event
+        assert [(await taste.next_pair("bob")).pair for _ in range(2)] == [first.pair, second.pair]
+        right = await taste.rank("bob", first.pair, "right")
+        assert right.events == 1
+        assert (await taste.switch("bob", left.event, True)).on, "and its pair's other answer is off"
+        assert {each.event for each in await taste.events("bob") if each.on} == {left.event}
+        assert (await taste.rank("bob", first.pair, "left")).event == left.event
+        await taste.undo("bob")
+        await taste.switch("bob", left.event, True)  # as if it had never been undone
+        assert first.pair not in {(await taste.next_pair("bob")).pair for _ in range(3)}
+
+    serve(work)
+
+
 def test_many_requests_at_a_time_are_one_answer_and_two_pairs(serve: Serve) -> None:
     async def work(service: Service) -> None:
         taste = service.taste

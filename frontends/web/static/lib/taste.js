@@ -6,6 +6,7 @@ import { signal } from "./html.js";
 /** @typedef {{job: string, index: number, digest: string, width: number, height: number, prompt: string}} PairPicture */
 /** @typedef {{pair: string, left: PairPicture, right: PairPicture, profile: string, events: number, needed: number}} Pair */
 /** @typedef {"left" | "right" | "skip"} Choice */
+/** @typedef {{kind: string, teaches: boolean}} Undone */
 
 /** The pair that is shown; null: none is there yet. */
 export const pair = signal(/** @type {Pair | null} */ (null));
@@ -17,10 +18,11 @@ export const taught = signal({ events: 0, needed: 0, code: "" });
 export const without = signal("");
 
 let profile = "";
-/** @type {Promise<Pair> | null} */
-let coming = null;
+/** @type {Promise<Pair>[]} the pairs after the one that is shown */
+let coming = [];
 /** @type {Promise<unknown>} */
 let sent = Promise.resolve();
+let undoing = false; // the pair that is shown is about to be another one
 
 /** Return where a picture of a pair is. @param {PairPicture} picture */
 export const urlOf = (picture) => pictureUrl(picture.job, picture.index);
@@ -41,7 +43,7 @@ async function decoded(picture) {
 
 /** Show a first pair for a profile. @param {string} [name] its id or name; "": the global one */
 export async function begin(name = "") {
-  if (name !== profile) coming = null;
+  if (name !== profile) coming = [];
   else if (pair.peek()) return;
   profile = name;
   pair.value = null;
@@ -52,18 +54,27 @@ export async function begin(name = "") {
 async function advance() {
   const mine = profile;
   try {
-    const next = coming ?? fetchPair();
-    coming = null;
-    const found = await next;
+    const found = await (coming.shift() ?? fetchPair());
     if (mine !== profile) return;
-    pair.value = found;
-    taught.value = { events: found.events, needed: found.needed, code: taught.peek().code };
-    const prefetched = fetchPair();
-    prefetched.catch(() => {});
-    coming = prefetched;
+    show(found);
+    prefetch();
   } catch (error) {
     if (mine === profile) without.value = error instanceof Error ? error.message : String(error);
   }
+}
+
+/** @param {Pair} found */
+function show(found) {
+  pair.value = found;
+  taught.value = { events: found.events, needed: found.needed, code: taught.peek().code };
+}
+
+/** Ask for the pair after the one that is shown, if it is not there. */
+function prefetch() {
+  if (coming.length) return;
+  const prefetched = fetchPair();
+  prefetched.catch(() => {});
+  coming = [prefetched];
 }
 
 /**
@@ -73,8 +84,8 @@ async function advance() {
  */
 export function answer(choice, failed) {
   const shown = pair.peek();
-  if (!shown) return;
-  const ready = coming;
+  if (!shown || undoing) return;
+  const ready = coming.shift();
   const mine = profile;
   pair.value = null;
   // The server keeps two pairs open: the answer has to be there before a third is asked for.
@@ -82,10 +93,8 @@ export function answer(choice, failed) {
     const told = await call("taste.rank", { pair: shown.pair, choice });
     if (mine === profile) taught.value = { events: told.events, needed: told.needed, code: told.code || taught.peek().code };
   }).catch(failed);
-  if (ready) {
-    coming = null;
-    void settle(ready);
-  } else void sent.then(advance);
+  if (ready) void settle(ready);
+  else void sent.then(advance);
 }
 
 /** @param {Promise<Pair>} ready */
@@ -100,15 +109,32 @@ async function settle(ready) {
     return mine === profile ? advance() : undefined;
   }
   await sent;
-  if (mine !== profile) return;
-  const prefetched = fetchPair();
-  prefetched.catch(() => {});
-  coming = prefetched;
+  if (mine === profile) prefetch();
 }
 
-/** Take the last answer back. */
+/**
+ * Take the last answer back, and show its pair again. The pair that was shown comes after it.
+ * @returns {Promise<Undone | null>} what was taken back; null: it is being done already
+ */
 export async function undo() {
-  await sent;
-  const event = await call("taste.undo", { profile });
-  taught.value = { ...taught.peek(), events: Math.max(0, taught.peek().events - (event.teaches ? 1 : 0)) };
+  if (undoing) return null;
+  undoing = true;
+  try {
+    await sent;
+    const mine = profile;
+    const event = await call("taste.undo", { profile: pair.peek()?.profile || profile });
+    if (mine !== profile) return event;
+    if (event.kind === "pair") {
+      const found = await fetchPair();
+      const after = await Promise.allSettled(coming);
+      if (mine !== profile) return event;
+      const others = [pair.peek(), ...after.map((each) => (each.status === "fulfilled" ? each.value : null))];
+      coming = others.flatMap((each) => (each && each.pair !== found.pair ? [Promise.resolve(each)] : []));
+      without.value = "";
+      show(found);
+    } else taught.value = { ...taught.peek(), events: Math.max(0, taught.peek().events - (event.teaches ? 1 : 0)) };
+    return event;
+  } finally {
+    undoing = false;
+  }
 }
