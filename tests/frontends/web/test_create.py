@@ -291,7 +291,13 @@ def test_what_was_liked_is_known(open_page: Open, server: BackgroundServer, job:
     """Likes of before, and of elsewhere: they can be taken back on a page that has just been opened."""
     with Client(server.address) as client:
         client.like(job, 1)
-        page = open_page()
+        page = open_page("personalize/likes")
+        expect(page.get_by_role("status").filter(has_text="that you like")).to_have_text("1 picture that you like")
+        cell = page.locator(".cell-open")
+        expect(cell).to_have_count(1)
+        expect(cell).to_have_attribute("aria-label", "Picture 2 of 2: a red apple")  # and not its other one
+        page.goto(page.url.replace("personalize/likes", "create"))
+        expect(page.locator(".tile-mark")).to_have_count(1)
         page.locator(f'.tile-open[data-job="{job}"][data-index="1"]').click()
         page.get_by_role("button", name="Like no longer").click()
         expect(page.locator(".toast")).to_contain_text("No longer liked")

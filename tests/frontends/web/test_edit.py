@@ -37,6 +37,13 @@ def test_editor(open_page: Open, server: BackgroundServer, job: str) -> None:
     page.get_by_role("button", name="Reset").click()
     page.get_by_role("button", name="16:9").click()
     expect(page.get_by_role("heading", name="Canvas, ")).not_to_have_text("Canvas, 64 × 64")
+    ratios = """async sizes => {
+        const module = new URL("lib/format.js", document.querySelector("script[type=module]").src);
+        const { ratio } = await import(module);
+        return sizes.map(size => ratio(...size));
+    }"""  # as they were asked for: sizes are whole steps of the model's
+    found = page.evaluate(ratios, [[160, 112], [112, 160], [144, 112], [64, 64]])
+    assert found == ["3:2", "2:3", "4:3", "1:1"]
     page.get_by_label("What it shows").fill("a green apple")
     draw.click()
     expect(page.locator(".result")).to_have_count(2)

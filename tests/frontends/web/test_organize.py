@@ -149,7 +149,7 @@ def test_explore(open_page: Open, jobs: list[str]) -> None:
         page.emulate_media(color_scheme=scheme)
         assert axe(page) == []
     page.get_by_role("button", name="What I like").click()
-    expect(page.locator(".organize-count")).to_have_text("2 pictures")
+    expect(page.locator(".organize-count")).to_have_text("1 picture")  # of the two of its job
 
 
 def test_what_is_deleted_elsewhere_goes(open_page: Open, server: BackgroundServer) -> None:

@@ -77,9 +77,13 @@ def test_personalize(open_page: Open, server: BackgroundServer, job: str) -> Non
     page.get_by_label("Drop pictures here for a new moodboard").set_input_files(APPLE)
     picture = page.locator(".board-picture img")
     expect(picture).to_have_count(1)
+    page.get_by_role("button", name="Rename moodboard").click()
+    page.get_by_label("New name").fill("reds")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="reds")).to_be_visible()
     page.reload()  # and it is seen again
     expect(picture).to_be_visible()
     assert picture.evaluate("image => image.decode().then(() => image.naturalWidth)") == 256
-    page.get_by_role("button", name="Delete moodboard").click()
+    page.get_by_role("button", name="Delete reds").click()
     page.get_by_role("button", name="Delete", exact=True).click()
     expect(page.locator(".card")).to_have_count(0)

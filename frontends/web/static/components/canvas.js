@@ -6,8 +6,23 @@ import { paintMask } from "../lib/editing.js";
 /** @typedef {import("../lib/editing.js").Editing} Editing */
 /** @typedef {"move" | "erase" | "restore"} Tool */
 
-const TINT = "#e0592a";
+const TINTS = ["#e0592a", "#fff4ee"]; // of stripes, which are seen on pictures of any colour
 const STEP = 8; // pixels that an arrow key moves by
+
+/** What marks are painted with: stripes as wide as a part of the canvas. @param {number} across its width */
+function stripes(across) {
+  const side = Math.max(4, 2 * Math.round(across / 60));
+  const tile = document.createElement("canvas");
+  tile.width = tile.height = side;
+  const context = /** @type {CanvasRenderingContext2D} */ (tile.getContext("2d"));
+  for (let y = 0; y < side; y += 1) {
+    for (let x = 0; x < side; x += 1) {
+      context.fillStyle = TINTS[(x + y) % side < side / 2 ? 0 : 1] ?? "";
+      context.fillRect(x, y, 1, 1);
+    }
+  }
+  return context.createPattern(tile, "repeat") ?? TINTS[0];
+}
 
 /** @param {{editing: Editing, url: string, tool: Tool, brush: number}} properties */
 export function EditorCanvas({ editing, url, tool, brush }) {
@@ -35,7 +50,7 @@ export function EditorCanvas({ editing, url, tool, brush }) {
     if (mask.current.width !== width || mask.current.height !== height) [mask.current.width, mask.current.height] = [width, height];
     context.clearRect(0, 0, width, height);
     if (picture.current) context.drawImage(picture.current, ...place);
-    paintMask(/** @type {CanvasRenderingContext2D} */ (mask.current.getContext("2d")), strokes, TINT);
+    paintMask(/** @type {CanvasRenderingContext2D} */ (mask.current.getContext("2d")), strokes, stripes(width));
     context.globalAlpha = 0.62;
     context.drawImage(mask.current, 0, 0);
     context.globalAlpha = 1;

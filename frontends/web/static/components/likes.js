@@ -12,11 +12,11 @@ dropped.add((job) => names.drop(job));
 export function Likes() {
   useEffect(() => {
     chooseNone();
-    void names.load({ whose: "all", liked: true, states: ["done"] });
+    void names.load({ whose: "all", liked: true, states: ["done"] }, true);
   }, []);
-  const { total, failed } = names;
+  const { total, count, failed } = names;
   return html`<p class="organize-count muted" role="status">${failed.value
     ? html`<span class="error">${failed.value}</span>`
-    : total.value.jobs < 0 ? "Looking …" : total.value.jobs ? `${counted(total.value.jobs, "job")} with pictures that you like` : "You have liked no picture yet: L likes one."}</p>
+    : total.value.jobs < 0 ? "Looking …" : count.value ? `${counted(count.value, "picture")} that you like` : "You have liked no picture yet: L likes one."}</p>
   <${Gallery} names=${names} selects=${false} />`;
 }

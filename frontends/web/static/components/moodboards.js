@@ -5,7 +5,7 @@ import { bring, call, referenceUrl } from "../lib/api.js";
 import { counted } from "../lib/format.js";
 import { choose } from "../lib/wish.js";
 import { focusBar } from "./bar.js";
-import { confirm } from "./dialog.js";
+import { askWords, confirm } from "./dialog.js";
 import { Drop } from "./drop.js";
 import { Icon } from "./icon.js";
 import { nameOf } from "./profiles.js";
@@ -27,6 +27,11 @@ export function Moodboards() {
     await load();
   });
   /** @param {any} board */
+  const rename = async (board) => {
+    const name = await askWords(`Rename ${nameOf(board)}`, "New name", nameOf(board), "Rename");
+    if (name) await attempt(async () => { await call("taste.profile.change", { profile: board.profile, name }); await load(); });
+  };
+  /** @param {any} board */
   const remove = async (board) => {
     if (!(await confirm(`Delete ${nameOf(board)}?`, "Its codes stay.", "Delete"))) return;
     await attempt(() => call("taste.profile.delete", { profile: board.profile, codes: "keep" }));
@@ -36,7 +41,9 @@ export function Moodboards() {
     <${Drop} label="Drop pictures here for a new moodboard, or choose files" onFiles=${(/** @type {Blob[]} */ files) => put(files)} />
     <ul class="cards">
       ${(boards.value ?? []).map((board) => html`<li key=${board.profile} class="card">
-        <div class="row"><h2>${nameOf(board)}</h2><button type="button" class="round" aria-label=${`Delete ${nameOf(board)}`} onClick=${() => remove(board)}><${Icon} name="trash" /></button></div>
+        <div class="row"><h2>${nameOf(board)}</h2>
+          <button type="button" class="round" aria-label=${`Rename ${nameOf(board)}`} title="Rename" onClick=${() => rename(board)}><${Icon} name="edit" /></button>
+          <button type="button" class="round" aria-label=${`Delete ${nameOf(board)}`} onClick=${() => remove(board)}><${Icon} name="trash" /></button></div>
         <div class="board">
           ${board.pictures.map((/** @type {string} */ digest) => html`<span key=${digest} class="board-picture">
             <img src=${referenceUrl(digest)} alt=${`Picture ${digest.slice(0, 8)}`} loading="lazy" decoding="async" />

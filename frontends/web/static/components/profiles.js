@@ -7,7 +7,7 @@ import { go } from "../lib/router.js";
 import { choose } from "../lib/wish.js";
 import { copy } from "../lib/actions.js";
 import { focusBar } from "./bar.js";
-import { Dialog, confirm } from "./dialog.js";
+import { Dialog, askWords, confirm } from "./dialog.js";
 import { Icon } from "./icon.js";
 import { Menu } from "./menu.js";
 import { attempt } from "./toasts.js";
@@ -36,6 +36,11 @@ export function Profiles() {
     await load();
   };
   /** @param {any} profile */
+  const rename = async (profile) => {
+    const name = await askWords(`Rename ${nameOf(profile)}`, "New name", nameOf(profile), "Rename");
+    if (name) await attempt(async () => { await call("taste.profile.change", { profile: profile.profile, name }); await load(); });
+  };
+  /** @param {any} profile */
   const remove = async (profile) => {
     const found = await attempt(() => call("taste.profile.delete", { profile: profile.profile }));
     if (!found) return;
@@ -52,6 +57,7 @@ export function Profiles() {
           <${Menu} label=${`More for ${nameOf(profile)}`} items=${() => [
             { id: "codes", label: "Its code", icon: "copy", run: () => void showCode(profile) },
             ...(profile.kind === "global" ? [] : [
+              { id: "rename", label: "Rename", icon: "edit", run: () => void rename(profile) },
               { id: "public", label: profile.public ? "Make it private" : "Make it public", icon: "globe", run: () => void attempt(async () => { await call("taste.profile.change", { profile: profile.profile, public: !profile.public }); await load(); }) },
               { id: "delete", label: "Delete", icon: "trash", danger: true, run: () => void remove(profile) },
             ]),

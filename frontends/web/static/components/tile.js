@@ -2,6 +2,8 @@
 
 import { classes, html, useSignal } from "../lib/html.js";
 import { thumbnailUrl } from "../lib/api.js";
+import { liked, nameOf } from "../lib/likes.js";
+import { Icon } from "./icon.js";
 
 /**
  * A stored picture's thumbnail.
@@ -63,7 +65,8 @@ export function Tile({ job, index, onOpen, children }) {
   const loaded = useSignal(false);
   const picture = info.pictures.find((each) => each.index === index);
   const { width, height } = picture ?? info;
-  const label = `Picture ${index + 1} of ${info.images}: ${info.prompt || info.kind}`;
+  const hearted = liked.value.has(nameOf(job.id, index));
+  const label = `Picture ${index + 1} of ${info.images}: ${info.prompt || info.kind}${hearted ? ", liked" : ""}`;
   /** @param {DragEvent} event */
   const dragged = (event) => {
     event.dataTransfer?.setData("application/x-salon-picture", JSON.stringify({ job: job.id, index }));
@@ -80,6 +83,7 @@ export function Tile({ job, index, onOpen, children }) {
       type="button" class="tile-open" aria-label=${label} disabled=${!picture} draggable=${Boolean(picture)}
       data-job=${job.id} data-index=${index} onClick=${onOpen} onDragStart=${dragged}
     ></button>
+    ${picture && hearted && html`<span class="tile-mark"><${Icon} name="heart" /></span>`}
     ${picture && children}
   </div>`;
 }

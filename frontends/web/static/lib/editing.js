@@ -78,7 +78,7 @@ export class Editing {
 
 /**
  * Draw strokes: white where pixels shall be new, on a canvas that is transparent elsewhere.
- * @param {CanvasRenderingContext2D} context @param {Stroke[]} strokes
+ * @param {CanvasRenderingContext2D} context @param {Stroke[]} strokes @param {string | CanvasPattern} [colour]
  */
 export function paintMask(context, strokes, colour = "#fff") {
   context.clearRect(0, 0, context.canvas.width, context.canvas.height);

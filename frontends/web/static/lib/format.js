@@ -60,10 +60,10 @@ export const short = (text, most = 80) => (text.length <= most ? text : `${text.
  */
 export function ratio(width, height) {
   const wanted = width / height;
-  for (const [wide, high] of USUAL) {
-    if (Math.abs(wide / high / wanted - 1) < 0.03) return `${wide}:${high}`;
-    if (Math.abs(high / wide / wanted - 1) < 0.03) return `${high}:${wide}`;
-  }
+  const usual = [...USUAL, ...USUAL.map(([wide = 1, high = 1]) => [high, wide])];
+  const off = usual.map(([wide = 1, high = 1]) => Math.abs(wide / high / wanted - 1));
+  const least = Math.min(...off);
+  if (least < 0.055) return (usual[off.indexOf(least)] ?? []).join(":"); // sizes are whole steps of the model's: 3:2 may be 160 × 112
   for (let high = 1; high <= 16; high += 1) {
     const wide = Math.round(wanted * high);
     if (wide > 0 && wide <= 32 && Math.abs(wide / high / wanted - 1) < 0.02) return `${wide}:${high}`;

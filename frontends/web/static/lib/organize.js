@@ -2,7 +2,7 @@
 
 import { call, ask } from "./api.js";
 import { batch, signal } from "./html.js";
-import { learnLikes } from "./likes.js";
+import { learnLikes, liked, nameOf } from "./likes.js";
 
 /** @typedef {import("./types.js").JobInfo} JobInfo */
 /** @typedef {{folder: string, name: string, made_ms: number, jobs: number}} Folder */
@@ -19,6 +19,7 @@ import { learnLikes } from "./likes.js";
 const FIRST = 2000; // names that are waited for; the others follow
 const REST_MS = 300; // between the first names and the others
 const PAGE = 20_000;
+const LIKED = 200; // names at a time where only pictures that are liked are shown
 const NEW = 200; // jobs that may have come since the last look
 const SHOWN = 100; // records that are asked for at a time
 const KEPT = 3000; // records that are kept
@@ -32,6 +33,8 @@ export class Names {
     this.jobs = [];
     /** Number of each job's first picture. @type {number[]} */
     this.starts = [];
+    /** Indexes of the pictures that are shown of a job; none: all. @type {Map<string, number[]>} */
+    this.shown = new Map();
     /** Number of pictures whose names are there. */
     this.count = signal(0);
     /** Of all that fit; -1: not known yet. */
@@ -53,15 +56,20 @@ export class Names {
   /**
    * Load the names that fit. What is shown stays until the first have come.
    * @param {Query} query
+   * @param {boolean} [only] of their pictures only those that are liked
    */
-  async load(query) {
+  async load(query, only = false) {
     this.turn += 1;
     const turn = this.turn;
+    const [few, many] = only ? [LIKED, LIKED] : [FIRST, PAGE];
     let after = 0;
     try {
       do {
-        const page = await call("organize.names", { ...query, after, limit: after ? PAGE : FIRST });
+        const page = await call("organize.names", { ...query, after, limit: after ? many : few });
+        if (only && turn === this.turn) await learnLikes(page.jobs);
         if (turn !== this.turn) return;
+        if (after === 0) this.shown = new Map();
+        if (only) page.pictures = page.jobs.map((/** @type {string} */ job, /** @type {number} */ at) => this.choose(job, page.pictures[at]));
         this.take(page, after === 0);
         if (after === 0 && page.next) await new Promise((resolve) => setTimeout(resolve, REST_MS)); // for the first pictures
         if (turn !== this.turn) return;
@@ -119,6 +127,13 @@ export class Names {
     });
   }
 
+  /** Show only what is liked of a job's pictures, and return how many that are. @param {string} job @param {number} count */
+  choose(job, count) {
+    const found = Array.from({ length: count }, (_, index) => index).filter((index) => liked.peek().has(nameOf(job, index)));
+    this.shown.set(job, found);
+    return found.length;
+  }
+
   /** Take a job out that was deleted, soon. @param {string} job */
   drop(job) {
     this.deleted.add(job);
@@ -155,7 +170,9 @@ export class Names {
   /** The job and the index of a picture. @param {number} cell */
   at(cell) {
     const place = this.placeOf(cell);
-    return { job: this.jobs[place] ?? "", index: cell - (this.starts[place] ?? 0) };
+    const job = this.jobs[place] ?? "";
+    const nth = cell - (this.starts[place] ?? 0);
+    return { job, index: this.shown.get(job)?.[nth] ?? nth };
   }
 
   /** The jobs of some pictures, by the first and behind the last. @param {number} first @param {number} end */

@@ -20,7 +20,7 @@ import { attempt } from "../components/toasts.js";
 /** @typedef {import("../components/canvas.js").Tool} Tool */
 
 const TOOLS = /** @type {[Tool, string, string, string][]} */ ([
-  ["move", "Move and scale", "pan", "m"], ["erase", "Erase", "brush", "e"], ["restore", "Restore", "undo", "t"],
+  ["move", "Move and scale", "pan", "m"], ["erase", "Erase", "brush", "e"], ["restore", "Restore", "picture", "t"],
 ]);
 const ASPECTS = [[1, 1], [4, 3], [3, 2], [16, 9], [3, 4], [2, 3], [9, 16]];
 
@@ -161,7 +161,7 @@ function Open({ name, source, picture, url, own, first }) {
         <textarea rows="3" value=${prompt.value} onInput=${(/** @type {Event} */ event) => { prompt.value = /** @type {HTMLTextAreaElement} */ (event.target).value; }}></textarea>
       </label>
       <div><h2>Canvas, ${state.width} × ${state.height}</h2>
-        <div class="row tight">${ASPECTS.map(([wide = 1, high = 1]) => html`<button key=${`${wide}:${high}`} type="button" class="tiny" disabled=${busy.value === "aspect"} aria-pressed=${Math.abs(state.width / state.height / (wide / high) - 1) < 0.04} onClick=${() => reshape([wide, high])}>${wide}:${high}</button>`)}</div>
+        <div class="row tight">${ASPECTS.map(([wide = 1, high = 1]) => html`<button key=${`${wide}:${high}`} type="button" class="tiny" disabled=${busy.value === "aspect"} aria-pressed=${Math.abs(state.width / state.height / (wide / high) - 1) < 0.055} onClick=${() => reshape([wide, high])}>${wide}:${high}</button>`)}</div>
       </div>
       <label class="stack">Size of the picture on it
         <input type="range" min="-100" max="100" value=${Math.round(Math.log2(state.place[2] / picture.width) * 50)} onChange=${(/** @type {Event} */ event) => editing.change({ place: editing.scaled((2 ** (Number(/** @type {HTMLInputElement} */ (event.target).value) / 50) * picture.width) / editing.state.peek().place[2]) })} />

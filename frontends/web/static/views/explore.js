@@ -12,7 +12,7 @@ dropped.add((job) => names.drop(job));
 const search = signal("");
 const liked = signal(false);
 
-const load = () => names.load({ whose: liked.peek() ? "all" : "public", liked: liked.peek(), search: search.peek(), states: ["done"] });
+const load = () => names.load({ whose: liked.peek() ? "all" : "public", liked: liked.peek(), search: search.peek(), states: ["done"] }, liked.peek());
 
 export default function Explore() {
   const timer = useRef(0);
@@ -27,7 +27,8 @@ export default function Explore() {
     timer.current = setTimeout(() => void load(), WAIT_MS);
   };
   useEffect(() => () => clearTimeout(timer.current), []);
-  const { total, failed } = names;
+  const { total, count, failed } = names;
+  const found = liked.value ? count.value : total.value.pictures;
   /** @param {string} label @param {boolean} on */
   const tab = (label, on) => html`<button type="button" class="quiet" aria-pressed=${liked.value === on} onClick=${() => { liked.value = on; }}>${label}</button>`;
   return html`<div class="explore">
@@ -38,7 +39,7 @@ export default function Explore() {
     </div>
     <p class="organize-count muted" role="status">${failed.value
       ? html`<span class="error">${failed.value}</span>`
-      : total.value.jobs < 0 ? "Looking …" : total.value.pictures ? counted(total.value.pictures, "picture") : liked.value ? "You have liked no picture yet: L likes one." : "Nobody has published a picture yet."}</p>
+      : total.value.jobs < 0 ? "Looking …" : found ? counted(found, "picture") : liked.value ? "You have liked no picture yet: L likes one." : "Nobody has published a picture yet."}</p>
     <${Gallery} names=${names} selects=${false} />
   </div>`;
 }

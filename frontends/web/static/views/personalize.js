@@ -19,9 +19,11 @@ const TABS = [["pairs", "Pairs"], ["grids", "Grids"], ["likes", "Likes"], ["hist
 /** @param {{params: string[]}} properties */
 export default function Personalize({ params }) {
   const tab = params[0] ?? "pairs";
+  const tabs = useRef(/** @type {HTMLElement | null} */ (null));
+  useEffect(() => tabs.current?.querySelector("[aria-current]")?.scrollIntoView({ block: "nearest", inline: "nearest" }), [tab]); // on phones
   return html`<div class="personal">
     <h1 class="hidden">Personalize</h1>
-    <nav class="tabs" aria-label="Personalize">
+    <nav ref=${tabs} class="tabs" aria-label="Personalize">
       ${TABS.map(([id = "", label]) => html`<a key=${id} href=${href("personalize", id)} aria-current=${tab === id ? "page" : null}>${label}</a>`)}
     </nav>
     <${{ grids: Grids, likes: Likes, history: History, profiles: Profiles, moodboards: Moodboards }[tab] ?? Pairs} key=${tab} profile=${params[1] ?? ""} />
