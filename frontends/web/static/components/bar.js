@@ -173,6 +173,11 @@ function Chips() {
   </ul>`;
 }
 
+/** Close the plan that an event is of. @param {Event} event @param {boolean} on */
+const leave = (event, on) => {
+  if (on) /** @type {HTMLDetailsElement} */ (event.currentTarget).open = false;
+};
+
 /** What the server would make of it and what that costs, or what is wrong. */
 function Outcome() {
   const { state, planned, error } = wish.plan.value;
@@ -183,11 +188,12 @@ function Outcome() {
   const list = jobs.reduce((sum, job) => sum + job.list_ms, 0);
   const price = cost ? `${gpuTime(cost)} of GPU time` : list ? `${gpuTime(list)} of GPU time, not counted` : "free";
   return html`<div id="outcome" class=${classes("outcome", state === "checking" && "stale")} aria-live="polite">
-    <details class="plan">
+    <details class="plan" onFocusOut=${(/** @type {FocusEvent} */ event) => leave(event, !(/** @type {Node} */ (event.currentTarget).contains(/** @type {Node | null} */ (event.relatedTarget))))}
+      onKeyDown=${(/** @type {KeyboardEvent} */ event) => leave(event, event.key === "Escape")}>
       <summary title="What would be drawn, and what it costs">
         ${counted(pictures, "picture")}${jobs.length > 1 ? ` in ${jobs.length} jobs` : ""} · ${price}${before ? ` · after ${counted(before, "job")}` : ""}
       </summary>
-      <div class="plan-jobs">
+      <div class="plan-jobs" tabindex="0" role="region" aria-label="What would be drawn">
         ${jobs.map(
           (job, index) => html`<div key=${index}>
             <p class="plan-prompt">${job.prompt || "no words"}</p>

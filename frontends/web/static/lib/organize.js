@@ -175,6 +175,11 @@ export class Names {
     return { job, index: this.shown.get(job)?.[nth] ?? nth };
   }
 
+  /** How many pictures some of the jobs have. @param {Set<string>} jobs */
+  picturesOf(jobs) {
+    return this.jobs.reduce((sum, job, at) => sum + (jobs.has(job) ? (this.starts[at + 1] ?? this.count.peek()) - (this.starts[at] ?? 0) : 0), 0);
+  }
+
   /** The jobs of some pictures, by the first and behind the last. @param {number} first @param {number} end */
   between(first, end) {
     if (!this.jobs.length || end <= first) return [];

@@ -175,19 +175,33 @@ async function drop(folder) {
   });
 }
 
+/** What is chosen, in words: a job is chosen with all its pictures. @param {Set<string>} jobs */
+const saidOf = (jobs) => `${counted(jobs.size, "job")} with ${counted(names.picturesOf(jobs), "picture")}`;
+
+/** Put what is chosen into a folder that is made for it. */
+async function intoNew() {
+  const name = await askWords("A new folder", "Its name", "", "Put them in");
+  if (!name) return;
+  const made = await attempt(() => call("organize.folder.new", { name }));
+  if (made) await act("add", `in ${made.name}`, made.folder);
+}
+
 /** What can be done with what is chosen. */
 function Chosen() {
   const { folder = "", hidden } = query.value;
   const jobs = [...chosen.value];
   const left = folders.value.filter((each) => each.folder !== folder);
   return html`<div class="organize-chosen row" role="toolbar" aria-label="What is chosen">
-    <strong>${counted(jobs.length, "job")} chosen</strong>
+    <strong>${saidOf(chosen.value)} chosen</strong>
     <button type="button" onClick=${() => void act("publish", "published")}><${Icon} name="globe" /><span>Publish</span></button>
     <button type="button" onClick=${() => void act("unpublish", "private now")}><${Icon} name="lock" /><span>Make private</span></button>
     ${hidden === true
       ? html`<button type="button" onClick=${() => void act("unhide", "no longer hidden")}><${Icon} name="eye" /><span>Show again</span></button>`
       : html`<button type="button" onClick=${() => void act("hide", "hidden")}><${Icon} name="eye" /><span>Hide</span></button>`}
-    ${left.length > 0 && html`<${Menu} label="Put into a folder" icon="folder" text="Folder" class="" items=${() => left.map((each) => ({ id: each.folder, label: each.name, icon: "folder", run: () => void act("add", `in ${each.name}`, each.folder) }))} />`}
+    <${Menu} label="Put into a folder" icon="folder" text="Folder" class="" items=${() => [
+      ...left.map((each) => ({ id: each.folder, label: each.name, icon: "folder", run: () => void act("add", `in ${each.name}`, each.folder) })),
+      { id: "", label: "A new folder …", icon: "plus", run: () => void intoNew() },
+    ]} />
     ${folder && html`<button type="button" onClick=${() => void act("remove", "taken out", folder)}><${Icon} name="folder" /><span>Take out</span></button>`}
     <button type="button" onClick=${() => void attempt(() => downloadZip(jobs))}><${Icon} name="download" /><span>Download</span></button>
     <button type="button" class="danger-text" onClick=${() => void remove()}><${Icon} name="trash" /><span>Delete</span></button>
@@ -213,7 +227,8 @@ const act = (what, words, folder = "") =>
 
 /** Delete what is chosen, after a yes. */
 async function remove() {
-  const count = chosen.peek().size;
-  const yes = await confirm(`Delete ${counted(count, "job")} for good?`, "Their pictures leave the disk and their prompts the records. That cannot be taken back.", "Delete");
+  const jobs = chosen.peek();
+  const text = `${jobs.size === 1 ? "Its prompt leaves" : "Their prompts leave"} the records, too. That cannot be taken back.`;
+  const yes = await confirm(`Delete ${saidOf(jobs)} for good?`, text, "Delete");
   if (yes) await act("delete", "deleted");
 }
