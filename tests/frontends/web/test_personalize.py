@@ -39,6 +39,12 @@ def test_personalize(open_page: Open, server: BackgroundServer, job: str) -> Non
     expect(page.locator(".learned")).to_contain_text("3 of 200 choices")
     page.keyboard.press("z")
     expect(left).to_have_attribute("src", undone)
+    with Client(server.address) as client:
+        client.like(job, 0)
+        page.keyboard.press("z")
+        expect(page.locator(".toast").last).to_contain_text("is a like, and no choice between two")
+        assert client.taste.events(limit=1).events[0].on
+        client.like(job, 0, on=False)
     page.keyboard.press("Alt+ArrowRight")  # the browser's key, and no choice
     expect(page.locator(".learned")).to_contain_text("2 of 200 choices")
     in_both_themes(page)
@@ -51,7 +57,7 @@ def test_personalize(open_page: Open, server: BackgroundServer, job: str) -> Non
     expect(page.get_by_text("You have liked no picture yet")).to_be_visible()
     page.get_by_role("link", name="History").click()
     rows = page.locator("tbody tr")
-    expect(rows).to_have_count(6)  # three pairs, two answers that were taken back, and a grid
+    expect(rows).to_have_count(7)  # three pairs, two answers and a like that were taken back, and a grid
     switch = rows.first.get_by_role("switch")
     switch.uncheck()
     expect(rows.first).to_have_class("off")

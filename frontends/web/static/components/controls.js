@@ -115,7 +115,7 @@ function Range({ id, spec, value, inEffect, onChange }) {
     ${slides && html`<input type="range" tabindex="-1" aria-labelledby=${`${id}-label`} min=${low} max=${high} step=${step}
       value=${Number.isNaN(holds) ? low : holds} onInput=${changed} />`}
     <input id=${id} type="number" inputmode=${whole ? "numeric" : "decimal"} class=${slides ? "short" : ""} min=${low} max=${high} step="any"
-      value=${value ?? ""} placeholder=${spec.name === SEED ? "random" : Number.isNaN(holds) ? "model's" : written(holds)} onInput=${changed} />`;
+      value=${value ?? ""} placeholder=${spec.name === SEED ? "random" : Number.isNaN(holds) ? "auto" : written(holds)} onInput=${changed} />`;
 }
 
 /** @param {any} properties */
@@ -129,7 +129,7 @@ function Choice({ id, spec, value, inEffect, onChange }) {
     onChange(text === "" ? undefined : whole ? Number(text) : text);
   };
   return html`<select id=${id} value=${value === undefined ? "" : String(value)} onChange=${changed}>
-    <option value="">${written(holds)}, by itself</option>
+    <option value="">auto (${written(holds)})</option>
     ${choices.map((/** @type {string} */ each) => html`<option key=${each} value=${each}>${each}</option>`)}
   </select>`;
 }

@@ -44,7 +44,7 @@ export function JobCard({ job }) {
 /** @param {{info: import("../lib/types.js").JobInfo}} properties */
 function Facts({ info }) {
   const facts = [
-    info.kind !== "imagine" && (TITLES[info.kind] ?? info.kind),
+    info.kind !== "imagine" && info.prompt && (TITLES[info.kind] ?? info.kind), // without words it is the title
     ratio(info.width || 1, info.height || 1) !== "1:1" && ratio(info.width || 1, info.height || 1),
     info.lane !== "fast" && info.lane,
     info.private && "private",

@@ -6,7 +6,6 @@ import { signal } from "./html.js";
 /** @typedef {{job: string, index: number, digest: string, width: number, height: number, prompt: string}} PairPicture */
 /** @typedef {{pair: string, left: PairPicture, right: PairPicture, profile: string, events: number, needed: number}} Pair */
 /** @typedef {"left" | "right" | "skip"} Choice */
-/** @typedef {{kind: string, teaches: boolean}} Undone */
 
 /** The pair that is shown; null: none is there yet. */
 export const pair = signal(/** @type {Pair | null} */ (null));
@@ -113,27 +112,28 @@ async function settle(ready) {
 }
 
 /**
- * Take the last answer back, and show its pair again. The pair that was shown comes after it.
- * @returns {Promise<Undone | null>} what was taken back; null: it is being done already
+ * Take the last answer back, and show its pair again. The pair that was shown comes after it. A like or a grid's picks that
+ * came later stay: they are taken back where they stand.
+ * @returns {Promise<boolean>} whether it was done; false: it is being done already
  */
 export async function undo() {
-  if (undoing) return null;
+  if (undoing) return false;
   undoing = true;
   try {
     await sent;
     const mine = profile;
-    const event = await call("taste.undo", { profile: pair.peek()?.profile || profile });
-    if (mine !== profile) return event;
-    if (event.kind === "pair") {
-      const found = await fetchPair();
-      const after = await Promise.allSettled(coming);
-      if (mine !== profile) return event;
-      const others = [pair.peek(), ...after.map((each) => (each.status === "fulfilled" ? each.value : null))];
-      coming = others.flatMap((each) => (each && each.pair !== found.pair ? [Promise.resolve(each)] : []));
-      without.value = "";
-      show(found);
-    } else taught.value = { ...taught.peek(), events: Math.max(0, taught.peek().events - (event.teaches ? 1 : 0)) };
-    return event;
+    const of = { profile: pair.peek()?.profile || profile };
+    const last = (await call("taste.events", of)).events.find((/** @type {{on: boolean}} */ each) => each.on);
+    if (last && last.kind !== "pair") throw new Error(`What you said last is a ${last.kind}, and no choice between two: History takes it back.`);
+    await call("taste.undo", of);
+    const found = await fetchPair();
+    const after = await Promise.allSettled(coming);
+    if (mine !== profile) return true;
+    const others = [pair.peek(), ...after.map((each) => (each.status === "fulfilled" ? each.value : null))];
+    coming = others.flatMap((each) => (each && each.pair !== found.pair ? [Promise.resolve(each)] : []));
+    without.value = "";
+    show(found);
+    return true;
   } finally {
     undoing = false;
   }

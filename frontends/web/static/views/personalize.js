@@ -44,9 +44,7 @@ function Pairs({ profile }) {
     if (!taste.pair.peek()) return;
     taste.answer(choice, tellError);
   };
-  const undo = () => taste.undo().then((event) => {
-    if (event) tell(event.kind === "pair" ? "The last choice is taken back: choose anew." : `The last ${event.kind} is taken back.`);
-  }, tellError);
+  const undo = () => taste.undo().then((done) => done && tell("The last choice is taken back: choose anew."), tellError);
   useEffect(() => {
     /** @param {KeyboardEvent} event */
     const pressed = (event) => {
