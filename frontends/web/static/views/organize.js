@@ -113,8 +113,8 @@ function Filters() {
     <label class="hidden" for="organize-model">Model</label>
     <input id="organize-model" type="text" class="organize-model" list="organize-models" placeholder="Every model" value=${model} maxlength="100" onChange=${(/** @type {Event} */ event) => want({ model: /** @type {HTMLInputElement} */ (event.target).value.trim() })} />
     <datalist id="organize-models">${[...new Set([session.value?.model ?? "", model])].filter(Boolean).map((each) => html`<option key=${each} value=${each}></option>`)}</datalist>
-    <label class="dated">From <input type="date" value=${from} onChange=${(/** @type {Event} */ event) => want({ from: /** @type {HTMLInputElement} */ (event.target).value })} /></label>
-    <label class="dated">To <input type="date" value=${to} onChange=${(/** @type {Event} */ event) => want({ to: /** @type {HTMLInputElement} */ (event.target).value })} /></label>
+    <div class="dated"><label class="dated">From <input type="date" value=${from} onChange=${(/** @type {Event} */ event) => want({ from: /** @type {HTMLInputElement} */ (event.target).value })} /></label>
+    <label class="dated">To <input type="date" value=${to} onChange=${(/** @type {Event} */ event) => want({ to: /** @type {HTMLInputElement} */ (event.target).value })} /></label></div>
     <button type="button" class="quiet" onClick=${() => want({ oldest: !oldest })}>${oldest ? "Oldest first" : "Newest first"}</button>
   </form>`;
 }
