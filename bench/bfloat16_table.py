@@ -82,7 +82,7 @@ def _of_dtype(op: str, own: Callable[..., Any]) -> Callable[..., Any]:
 
     def call(self: Bfloat16Ops, *args: Any, dtype: DtypeName = "compute", **options: Any) -> Any:
         if op in ("array", "cast", "empty", "zeros") and args and isinstance(args[-1], str):
-            *args, dtype = args  # type: ignore[assignment]  # the tuple of positions becomes a list
+            args, dtype = args[:-1], args[-1]
         out, residual = options.get("out"), options.get("residual") if op == "linear" else None
         half = op in COMPUTE or (op in ASKED and dtype == "compute" and residual is None)
         if out is not None:

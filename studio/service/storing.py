@@ -161,7 +161,7 @@ class Storing:
                 await asyncio.to_thread(self.thumbnails.make_once, digest)
             except BlobMissing:  # its job was deleted meanwhile
                 continue
-            except Exception:  # of one picture: those that wait behind it are made all the same
+            except Exception:  # a fault of one picture, whatever it is, must not end the task that makes all others
                 LOG.exception("thumbnails of picture %s; they are made when they are asked for", digest)
 
     def _gone(self, digest: str) -> None:

@@ -325,12 +325,14 @@ def test_large_bodies_hold_nobody_up(http: httpx.Client, monkeypatch: pytest.Mon
 
 
 def test_a_slow_form_is_given_up(http: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    limit = 0.1
+
     def slowly() -> Any:
         yield b"--b\r\n"
-        time.sleep(0.4)
+        time.sleep(4 * limit)
         yield b"--b--\r\n"
 
-    monkeypatch.setattr(forms, "PICTURES_S", 0.1)
+    monkeypatch.setattr(forms, "PICTURES_S", limit)
     kind = {"content-type": "multipart/form-data; boundary=b"}
     assert http.post(EDITS, content=slowly(), headers=kind).status_code == 408
     monkeypatch.setattr(reading, "LARGE", 1)  # also if its time ends while a thread reads what has come
@@ -338,7 +340,7 @@ def test_a_slow_form_is_given_up(http: httpx.Client, monkeypatch: pytest.MonkeyP
     add = forms._Reader._begin
 
     def begin(self: Any) -> None:
-        time.sleep(0.2)
+        time.sleep(2 * limit)  # no event tells that a form's time has ended
         add(self)
 
     monkeypatch.setattr(forms._Reader, "_begin", begin)

@@ -80,16 +80,18 @@ def test_every_argument_of_every_method(studio: DurableStudio, part: str, tmp_pa
 
 
 def test_what_is_within_what_is_handed_in(studio: DurableStudio) -> None:
-    for source in ((5, 0), ("j", 2**70), ("j",)):
+    sources: list[Any] = [(5, 0), ("j", 2**70), ("j",)]
+    for source in sources:
         with pytest.raises(SpecError, match="^(sources|picture): got"):
-            studio.describe(source)  # type: ignore[arg-type]
+            studio.describe(source)
     for wanted in ({"from_ms": 2**70}, {"kinds": 5}, {"limit": "x"}, {"model": "\ud800"}):
         with pytest.raises(WrongValue, match=f"^{next(iter(wanted))}: got"):
             studio.organize.names(**wanted)
-    with pytest.raises(SpecError, match="^prompt: got 5"):
-        studio._context.studio.imagine(5)  # type: ignore[arg-type]
-    with pytest.raises(SpecError, match="^prompt: got 5"):
-        studio._context.studio.shorten(5)  # type: ignore[arg-type]
+    plain = studio._context.studio
+    methods: list[Callable[[Any], Any]] = [plain.imagine, plain.shorten]
+    for method in methods:
+        with pytest.raises(SpecError, match="^prompt: got 5"):
+            method(5)
     assert studio.jobs() == ()
     assert seconds_of(2**70) > 0
 
