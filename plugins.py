@@ -79,6 +79,16 @@ class Plugins(Generic[T]):
                 return ast.literal_eval(node.value) if node.value is not None else None
         raise ValueError(f"{self._kind} {name!r}: got no {what}, want a literal; add it to {file}")
 
+    def constants(self, what: str) -> dict[str, Any]:
+        """Return what each module that has a literal of a name says in it, by module; see `constant`."""
+        found = {}
+        for name in self.names():
+            try:
+                found[name] = self.constant(name, what)
+            except ValueError:  # it may be left out
+                continue
+        return found
+
     def forget(self) -> None:
         """Forget the list, so that the next use lists the folders anew."""
         self._names = None

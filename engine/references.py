@@ -6,7 +6,7 @@ Only models that were trained so take them. In requests they are called omni ref
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -213,19 +213,9 @@ def taken_by() -> str:
     """Return which models take references, in words."""
     from . import families  # which read configs, as this module does
 
-    return f"models that were trained to look at pictures: {', '.join(map(str, _said(families).values()))}"
+    named = ", ".join(families.PLUGINS.constants("REFERENCES").values())
+    return f"models that were trained to look at pictures: {named}"
 
 
 def _untaken() -> tuple[str, str, str]:
     return "it with another model", taken_by(), "use --image to start from a picture, or --sref for its style"
-
-
-def _said(families: Any) -> Mapping[str, Any]:
-    """Return what each family that takes references calls those of its models that do."""
-    found = {}
-    for name in families.PLUGINS.names():
-        try:
-            found[name] = families.PLUGINS.constant(name, "REFERENCES")
-        except ValueError:
-            continue
-    return found

@@ -15,7 +15,7 @@ To add a family is to add a module with
     def load(ops, components) -> Denoiser              # see `engine/denoiser.py`
     def lora_map(checkpoint) -> LoraMap                # may be left out: the family takes no LoRAs
     REFERENCES: str                                    # may be left out; which models take references, in words
-    IP_ADAPTERS: bool                                  # may be left out; whether its models take IP-Adapters
+    IP_ADAPTERS: str                                   # may be left out; which models take IP-Adapters, in words
 
 and, if its models are not of flow matching,
 

@@ -29,7 +29,7 @@ from ..weights.lora_map import LoraMap
 
 HELP = "FLUX.1, and smaller models of its shape"
 REFERENCES = "FLUX.1 Kontext"
-IP_ADAPTERS = True
+IP_ADAPTERS = "FLUX.1"
 KONTEXT: Final = "FluxKontextPipeline"
 FILL: Final = "FluxFillPipeline"
 PIPELINES: Final = ("FluxPipeline", KONTEXT, FILL)

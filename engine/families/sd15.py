@@ -20,7 +20,7 @@ from ..unets import lora_map as lora_map
 from ..unets import want_text as want_text
 
 HELP = "Stable Diffusion 1.5, and models of its shape"
-IP_ADAPTERS = True
+IP_ADAPTERS = "Stable Diffusion 1.5"
 PIPELINES: Final = ("StableDiffusionPipeline",)
 UNREAD: Final = {
     "text_encoder": "there is no text pipeline: the caller encodes the text",

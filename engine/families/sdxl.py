@@ -20,7 +20,7 @@ from ..unets import lora_map as lora_map
 from ..unets import want_text as want_text
 
 HELP = "SDXL, and models of its shape"
-IP_ADAPTERS = True
+IP_ADAPTERS = "SDXL"
 PIPELINES: Final = ("StableDiffusionXLPipeline",)
 ZEROS: Final = "force_zeros_for_empty_prompt"
 UNREAD: Final = {

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from ..checkpoint import Checkpoint, Component
 from ..errors import MissingFile, UnknownArchitecture, WrongConfig, WrongShape
-from ..families import family_of
+from ..families import PLUGINS, family_of
 from ..safetensors_file import SafetensorsFile
 from ..signatures import describe_file
 from ..weights.clip_vision import ARCHITECTURES, VISION
@@ -110,10 +110,11 @@ def image_adapter_parts(model: ModelPath, checkpoint: Checkpoint) -> Mapping[str
             )
         return {}
     named, family = family_of(checkpoint)
-    if not getattr(family, "IP_ADAPTERS", False):
+    if not getattr(family, "IP_ADAPTERS", ""):
+        taking = ", ".join(PLUGINS.constants("IP_ADAPTERS").values())
         raise UnknownArchitecture(
             "an IP-Adapter for a model that takes none", path=model.ip_adapter,
-            expected="a model of FLUX.1, SDXL or Stable Diffusion 1.5", found=f"one of family {named}",
+            expected=f"a model of one of these: {taking}", found=f"one of family {named}",
             remedy="leave it out, or use such a model",
         )  # fmt: skip
     width, states, siglip = encoder_width(model.ip_adapter)

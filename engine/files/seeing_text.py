@@ -16,12 +16,8 @@ from .renamed import FileComponent, Piece, count_of, shape_of
 QWEN2_5: Final = ("transformers", "Qwen2_5_VLForConditionalGeneration")
 QWEN3: Final = ("transformers", "Qwen3VLForConditionalGeneration")
 PREFIXES: Final = ("", *(f"text_encoders.{name}.transformer." for name in ("qwen25_7b", "qwen3vl_4b")))
-ROOTS: Final = (
-    "model.",
-    "model.language_model.",
-    "language_model.model.",
-    "language_model.",
-)  # before the language side's names
+# What stands before the language side's names.
+ROOTS: Final = ("model.", "model.language_model.", "language_model.model.", "language_model.")
 BIASED: Final = "layers.0.self_attn.q_proj.bias"  # of 2.5; whether it sees pictures does not change its words
 NORMED: Final = "layers.0.self_attn.q_norm.weight"  # of 3, which without eyes is another class
 EYES: Final = ("visual.", "model.visual.")

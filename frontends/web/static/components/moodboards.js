@@ -5,10 +5,10 @@ import { bring, call, referenceUrl } from "../lib/api.js";
 import { counted } from "../lib/format.js";
 import { choose } from "../lib/wish.js";
 import { focusBar } from "./bar.js";
-import { askWords, confirm } from "./dialog.js";
+import { confirm } from "./dialog.js";
 import { Drop } from "./drop.js";
 import { Icon } from "./icon.js";
-import { nameOf } from "./profiles.js";
+import { nameOf, rename } from "./profiles.js";
 import { attempt, tell } from "./toasts.js";
 
 export function Moodboards() {
@@ -27,11 +27,6 @@ export function Moodboards() {
     await load();
   });
   /** @param {any} board */
-  const rename = async (board) => {
-    const name = await askWords(`Rename ${nameOf(board)}`, "New name", nameOf(board), "Rename");
-    if (name) await attempt(async () => { await call("taste.profile.change", { profile: board.profile, name }); await load(); });
-  };
-  /** @param {any} board */
   const remove = async (board) => {
     if (!(await confirm(`Delete ${nameOf(board)}?`, "Its codes stay.", "Delete"))) return;
     await attempt(() => call("taste.profile.delete", { profile: board.profile, codes: "keep" }));
@@ -42,7 +37,7 @@ export function Moodboards() {
     <ul class="cards">
       ${(boards.value ?? []).map((board) => html`<li key=${board.profile} class="card">
         <div class="row"><h2>${nameOf(board)}</h2>
-          <button type="button" class="round" aria-label=${`Rename ${nameOf(board)}`} title="Rename" onClick=${() => rename(board)}><${Icon} name="edit" /></button>
+          <button type="button" class="round" aria-label=${`Rename ${nameOf(board)}`} title="Rename" onClick=${() => rename(board, load)}><${Icon} name="edit" /></button>
           <button type="button" class="round" aria-label=${`Delete ${nameOf(board)}`} onClick=${() => remove(board)}><${Icon} name="trash" /></button></div>
         <div class="board">
           ${board.pictures.map((/** @type {string} */ digest) => html`<span key=${digest} class="board-picture">

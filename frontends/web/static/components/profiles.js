@@ -20,6 +20,12 @@ const percent = (share) => `${Math.round(share * 100)} %`;
 /** What a profile is called. @param {any} profile */
 export const nameOf = (profile) => profile.name || (profile.kind === "global" ? "Yours" : profile.profile);
 
+/** Ask for another name of a profile or moodboard, and give it. @param {any} profile @param {() => Promise<void>} then */
+export async function rename(profile, then) {
+  const name = await askWords(`Rename ${nameOf(profile)}`, "New name", nameOf(profile), "Rename");
+  if (name) await attempt(async () => { await call("taste.profile.change", { profile: profile.profile, name }); await then(); });
+}
+
 export function Profiles() {
   const profiles = useSignal(/** @type {any[] | null} */ (null));
   const report = useSignal(/** @type {any} */ (null));
@@ -34,11 +40,6 @@ export function Profiles() {
     if (!made) return;
     form.reset();
     await load();
-  };
-  /** @param {any} profile */
-  const rename = async (profile) => {
-    const name = await askWords(`Rename ${nameOf(profile)}`, "New name", nameOf(profile), "Rename");
-    if (name) await attempt(async () => { await call("taste.profile.change", { profile: profile.profile, name }); await load(); });
   };
   /** @param {any} profile */
   const remove = async (profile) => {
@@ -57,7 +58,7 @@ export function Profiles() {
           <${Menu} label=${`More for ${nameOf(profile)}`} items=${() => [
             { id: "codes", label: "Its code", icon: "copy", run: () => void showCode(profile) },
             ...(profile.kind === "global" ? [] : [
-              { id: "rename", label: "Rename", icon: "edit", run: () => void rename(profile) },
+              { id: "rename", label: "Rename", icon: "edit", run: () => void rename(profile, load) },
               { id: "public", label: profile.public ? "Make it private" : "Make it public", icon: "globe", run: () => void attempt(async () => { await call("taste.profile.change", { profile: profile.profile, public: !profile.public }); await load(); }) },
               { id: "delete", label: "Delete", icon: "trash", danger: true, run: () => void remove(profile) },
             ]),
