@@ -95,6 +95,12 @@ class AccountPairs:
         rows = (row for row in self.rows.values() if {one.digest for one in pictures_of(row)} == digests)
         return next(rows, None)
 
+    def before(self, profile: str) -> TastePairRow | None:
+        """Return the pair of a profile after which a new one will be shown: the open one, or else the one that was
+        given last. None: there is none."""
+        given = [row for row in self.rows.values() if row.profile == profile]
+        return next((row for row in reversed(given) if not row.event), given[-1] if given else None)
+
     def reopen(self, row: TastePairRow) -> None:
         """Take note that a pair has no answer any more, and is to be given next."""
         self._again.add(row.pair)
@@ -207,6 +213,8 @@ class TastePairs:
         )
         if chosen is None:
             return None
+        if (before := pairs.before(key)) is not None:
+            chosen = apart(chosen, pictures_of(before))
         row = TastePairRow(
             account=account, pair=secrets.token_hex(12), profile=key, made_ms=self._context.now_ms(),
             pictures=msgspec.msgpack.encode(chosen),
@@ -214,6 +222,15 @@ class TastePairs:
         await self._waits.stored([Put(row)])
         pairs.add(row)
         return row
+
+
+def apart(
+    pair: tuple[PairPicture, PairPicture], before: tuple[PairPicture, PairPicture]
+) -> tuple[PairPicture, PairPicture]:
+    """Return a pair with its sides changed if a picture of the pair before it would stay where it is: both halves of a
+    screen change, and one sees that the next pair is there."""
+    stays = any(now.digest == then.digest for now, then in zip(pair, before, strict=True))
+    return (pair[1], pair[0]) if stays else pair
 
 
 def _chosen(

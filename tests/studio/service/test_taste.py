@@ -39,6 +39,7 @@ from salon.studio.store.domains.taste import TasteCodeRow, TasteEventRow, TasteU
 from salon.studio.store.rows import AccountRow
 from salon.studio.store.writes import Put
 from salon.studio.studio import Studio
+from salon.studio.taste.pool import PoolPicture
 from salon.studio.taste.types import TasteEvent, Taught
 from salon.studio.workers.thread import ThreadWorker
 
@@ -208,6 +209,27 @@ def test_a_pair_whose_answer_is_undone_is_given_again_and_counts_once(serve: Ser
         await taste.undo("bob")
         await taste.switch("bob", left.event, True)  # as if it had never been undone
         assert first.pair not in {(await taste.next_pair("bob")).pair for _ in range(3)}
+
+    serve(work)
+
+
+def test_no_picture_stays_on_its_side_in_the_next_pair(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    ready = taste_pool.TastePool.ready
+
+    async def few(pool: taste_pool.TastePool, answered: int) -> list[PoolPicture]:
+        return (await ready(pool, answered))[:4]  # as while the others are being drawn: pairs share pictures
+
+    monkeypatch.setattr(taste_pool.TastePool, "ready", few)
+
+    async def work(service: Service) -> None:
+        taste = service.taste
+        shown = await taste.next_pair("bob")
+        for _ in range(5):
+            after = await taste.next_pair("bob")
+            assert shown.left.digest != after.left.digest
+            assert shown.right.digest != after.right.digest
+            await taste.rank("bob", shown.pair, "skip")
+            shown = after
 
     serve(work)
 
