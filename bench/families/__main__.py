@@ -5,7 +5,8 @@
 Small random models, saved by those libraries themselves, go through both in float32: each part of a family gives a row,
 and so does a whole picture; `covered` says which class it covers, with which option of the real models. Then blocks of
 the real width take turns with diffusers eager and under torch.compile, in bf16 where the CPU multiplies it, else in
-float32. A family is a module of this folder with `parity` and `blocks`.
+float32; `share` is that of the peak of the machine's dot products, measured in between, in the best run. A family is a
+module of this folder with `parity` and `blocks`.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from ..measure import interleave, timed
-from ..peers.base import USUAL
+from ..peaks import DotProducts, floor_ms
+from ..peers.base import DTYPES, USUAL
 from ..report import Goal
 from ..runner import Bench, run
 from ..torch_mode import torch_as_rival
@@ -31,7 +33,7 @@ ERROR: Final = 1e-4  # of the output's scale, in float32
 DECIBELS: Final = 40.0
 SIDE: Final = 512  # of the picture whose blocks are timed
 COLUMNS: Final = [
-    ["family", "what", "error", "decibels", "ms", "p90", "times", "compile_s"],
+    ["family", "what", "error", "decibels", "ms", "p90", "share", "times", "compile_s"],
     ["asked", "what", "option"],
 ]
 
@@ -66,20 +68,24 @@ def _parity(bench: Bench, name: str, family: Any) -> None:
 
 def _speed(bench: Bench, name: str, family: Any) -> None:
     """Time blocks of the real width. The compiler takes minutes, so a quick run leaves it out."""
-    rounds = bench.pick(1, 3, 8)
+    rounds, probe = bench.pick(1, 3, 8), DotProducts(DTYPES[USUAL])
     compiled = not bench.tiny and not bench.options.quick
     with tempfile.TemporaryDirectory(prefix="salon-bench-") as scratch:
         made = family.blocks(Path(scratch), bench.threads, 64 if bench.tiny else SIDE, bench.tiny, compiled)
         with bench.progress(f"{name}: {made.rows} rows", rounds) as advance:
             turns = {each: partial(timed, call, 1) for each, call in made.turns.items()}
+            if probe.name:
+                turns["peak"] = probe.turn
             results = interleave(turns, rounds=rounds, deadline=bench.deadline, on_round=lambda: advance(""))
     bench.note(f"{name}: {made.what}, {USUAL}; off diffusers by {made.error:.1e}")
+    floor = floor_ms(made.gflop, results.pop("peak", None), bench.threads)
     mine = results["Salon cpu"].median
     for each, samples in results.items():
         ms = samples.median
         bench.row(
             family=name, what=f"one step of {made.rows} rows: {each}", ms=ms, n=len(samples), best=samples.best,
             p90=samples.spread[1] if samples.spread else None, times=ms / mine if ms and mine else None,
+            share=floor / samples.best if floor and samples.best else None,
             compile_s=made.compile_seconds if each.endswith("compile") else None,
         )  # fmt: skip
     for each, least in (("diffusers eager", 1.5), ("diffusers compile", 1.0)):

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..peaks import GFLOP
 from ..peers.base import F32
 
 
@@ -22,13 +23,15 @@ class Row(NamedTuple):
 
 
 class Blocks(NamedTuple):
-    """Calls that compute `what`. `error`: how far Salon's is from diffusers' eager."""
+    """Calls that compute `what`. `error`: how far Salon's is from diffusers' eager. `gflop`: 1e9 operations of the
+    matrix products, convolutions and attention of one call, as diffusers computes it; 0: not counted."""
 
     rows: int
     turns: dict[str, Callable[[], Any]]
     error: float
     compile_seconds: float | None
     what: str
+    gflop: float = 0.0
 
 
 def relative(got: F32, want: F32) -> float:
@@ -50,6 +53,23 @@ def made_in(dtype: Any) -> Iterator[None]:
         yield
     finally:
         torch.set_default_dtype(before)
+
+
+def operations(call: Callable[[], Any]) -> float:
+    """Return the 1e9 operations, multiply-adds x 2, of the matrix products, convolutions and attention of torch in a
+    call. What an exact implementation leaves out (texts whose K and V it keeps) is part of it."""
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    def attention(query: Any, key: Any, value: Any, *_: Any, **__: Any) -> int:
+        """Return what torch's own table has for GPUs' attention alone. The arguments are shapes [B, H, T, D]."""
+        samples, heads, rows, width = query
+        return int(2 * samples * heads * rows * key[2] * (width + value[3]))
+
+    cpu = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+    with torch.no_grad(), FlopCounterMode(display=False, custom_mapping={cpu: attention}) as counter:
+        call()
+    return float(counter.get_total_flops()) / GFLOP
 
 
 def taking_turns(
@@ -75,6 +95,7 @@ def taking_turns(
     import torch
 
     turns: dict[str, Callable[[], Any]] = {"Salon cpu": salon, "diffusers eager": partial(answer, theirs)}
+    gflop = operations(turns["diffusers eager"])
     seconds = None
     if compiled:
         faster = torch.compile(theirs, fullgraph=fullgraph, dynamic=False)
@@ -82,4 +103,4 @@ def taking_turns(
         answer(faster)
         seconds = time.perf_counter() - start
         turns["diffusers compile"] = partial(answer, faster)
-    return Blocks(rows, turns, error, seconds, what)
+    return Blocks(rows, turns, error, seconds, what, gflop)
