@@ -22,13 +22,31 @@ struct Job {
   std::vector<const void*> row_data;    // start of each logical row
   std::vector<Dtype> row_dtype;
   std::vector<std::int64_t> column_row; // logical row of each packed column, -1: padding
-  bool pairs = false;                   // bf16 from bf16, one tap, an even depth
   float* scale = nullptr;               // i8: of each packed column
   Rounding* roundings = nullptr;        // i8: of each panel
 };
 
-// Panel p: gathers its 32 rows. Bf16 elements of a pair of inputs stand side by side (`pair` = 2).
-template <class S, class D> void pack_row(const Packed& w, const S* row, D* panel, std::int64_t column, std::int64_t pair) {
+// The rows of one panel: a packed column without one is padding.
+struct PanelRows {
+  const void* data[kPanel];
+  Dtype dtype[kPanel];
+  bool all = true, same = true;  // whether no column is padding; whether those that are none have one dtype
+
+  PanelRows(const Job& job, std::int64_t p) {
+    const std::int64_t* column_row = &job.column_row[std::size_t(p * kPanel)];
+    const std::int64_t first = column_row[0];  // never padding: it is what the panel is for
+    for (std::int64_t c = 0; c < kPanel; ++c) {
+      const std::int64_t row = column_row[c];
+      data[c] = row < 0 ? nullptr : job.row_data[std::size_t(row)];
+      dtype[c] = job.row_dtype[std::size_t(row < 0 ? first : row)];
+      all = all && row >= 0;
+      same = same && dtype[c] == dtype[0];
+    }
+  }
+};
+
+// Column by column: for panels whose rows are of several dtypes, or some of whose columns are padding.
+template <class S, class D, int pair> void pack_column(const Packed& w, const S* row, D* panel, std::int64_t column) {
   for (std::int64_t tap = 0; tap < w.taps; ++tap) {
     D* out = panel + tap * w.kp * kPanel + column * pair;
     const S* in = row + tap;
@@ -37,33 +55,42 @@ template <class S, class D> void pack_row(const Packed& w, const S* row, D* pane
   }
 }
 
-// The common case, bf16 kept unchanged, in the order of the panel: writes whole lines, reads 32 rows side by side.
-void pack_pairs(const Job& job, std::int64_t p) {
-  const Packed& w = *job.w;
-  std::uint32_t* out = static_cast<std::uint32_t*>(const_cast<void*>(w.data)) + p * w.kp * kPanel / 2;
-  const std::uint16_t* rows[kPanel];
-  for (std::int64_t c = 0; c < kPanel; ++c) {
-    const std::int64_t row = job.column_row[std::size_t(p * kPanel + c)];
-    rows[c] = row < 0 ? nullptr : static_cast<const std::uint16_t*>(job.row_data[std::size_t(row)]);
-  }
-  for (std::int64_t i = 0; i < w.kp; i += 2, out += kPanel)
-    for (std::int64_t c = 0; c < kPanel; ++c) {
-      std::uint32_t pair = 0;
-      if (rows[c] && i < w.k) std::memcpy(&pair, rows[c] + i, 4);
-      out[c] = pair;
+// In the order of the panel: writes whole lines, reads 32 rows side by side. Bf16 elements of a pair of inputs stand
+// side by side (`pair` = 2).
+template <class S, class D, int pair> void pack_whole(const Packed& w, const void* const* data, D* panel) {
+  const S* rows[kPanel];
+  for (std::int64_t c = 0; c < kPanel; ++c) rows[c] = static_cast<const S*>(data[c]);
+  const std::int64_t line = kPanel * pair, whole = w.k / pair;
+  for (std::int64_t i = 0; i < whole; ++i)
+    for (std::int64_t tap = 0; tap < w.taps; ++tap) {
+      D* out = panel + tap * w.kp * kPanel + i * line;
+      const std::int64_t at = i * pair * w.taps + tap;
+      for (std::int64_t c = 0; c < kPanel; ++c)
+        if (sizeof(S) * pair == 4 && sizeof(D) * pair == 4 && w.taps == 1) std::memcpy(out + c * pair, rows[c] + at, 4);  // as it is
+        else for (int j = 0; j < pair; ++j) convert(rows[c][at + j * w.taps], out[c * pair + j]);
     }
+  for (std::int64_t tap = 0; tap < w.taps; ++tap) {  // an odd input, and padding
+    D* out = panel + tap * w.kp * kPanel + whole * line;
+    std::memset(static_cast<void*>(out), 0, std::size_t((w.kp - whole * pair) * kPanel) * sizeof(D));
+    if (whole * pair < w.k)
+      for (std::int64_t c = 0; c < kPanel; ++c) convert(rows[c][whole * pair * w.taps + tap], out[c * pair]);
+  }
 }
 
-template <class D> void pack_panel(const Job& job, std::int64_t p, std::int64_t pair) {
+template <class D, int pair> void pack_panel(const Job& job, std::int64_t p) {
   const Packed& w = *job.w;
+  const PanelRows rows(job, p);
   D* panel = static_cast<D*>(const_cast<void*>(w.data)) + p * w.taps * w.kp * kPanel;
+  if (rows.all && rows.same) {
+    if (rows.dtype[0] == Dtype::bf16) pack_whole<std::uint16_t, D, pair>(w, rows.data, panel);
+    else pack_whole<float, D, pair>(w, rows.data, panel);
+    return;
+  }
   std::memset(static_cast<void*>(panel), 0, std::size_t(w.taps * w.kp * kPanel) * sizeof(D));
   for (std::int64_t c = 0; c < kPanel; ++c) {
-    const std::int64_t row = job.column_row[std::size_t(p * kPanel + c)];
-    if (row < 0) continue;
-    const void* data = job.row_data[std::size_t(row)];
-    if (job.row_dtype[std::size_t(row)] == Dtype::bf16) pack_row(w, static_cast<const std::uint16_t*>(data), panel, c, pair);
-    else pack_row(w, static_cast<const float*>(data), panel, c, pair);
+    if (!rows.data[c]) continue;
+    if (rows.dtype[c] == Dtype::bf16) pack_column<std::uint16_t, D, pair>(w, static_cast<const std::uint16_t*>(rows.data[c]), panel, c);
+    else pack_column<float, D, pair>(w, static_cast<const float*>(rows.data[c]), panel, c);
   }
 }
 
@@ -161,8 +188,6 @@ std::shared_ptr<PackedWeight> pack_weight(const std::vector<Source>& sources, st
     job.column_row[std::size_t(column)] = row;
     packed->bias[std::size_t(column)] = bias[std::size_t(row)];
   }
-  job.pairs = dtype == Dtype::bf16 && taps == 1 && k % 2 == 0;
-  for (const Dtype from : job.row_dtype) job.pairs = job.pairs && from == Dtype::bf16;
   packed->bytes = std::size_t(w.panels * taps * w.kp * kPanel) * (dtype == Dtype::f32 ? 4 : dtype == Dtype::bf16 ? 2 : 1);
   packed->data = aligned(packed->bytes);
   w.data = packed->data.get();
@@ -177,9 +202,8 @@ std::shared_ptr<PackedWeight> pack_weight(const std::vector<Source>& sources, st
   parallel(w.panels, [](void* context, std::int64_t p) {
     const Job& j = *static_cast<Job*>(context);
     if (j.w->dtype == Dtype::i8) pack_rounded(j, p);
-    else if (j.pairs) pack_pairs(j, p);
-    else if (j.w->dtype == Dtype::bf16) pack_panel<std::uint16_t>(j, p, 2);
-    else pack_panel<float>(j, p, 1);
+    else if (j.w->dtype == Dtype::bf16) pack_panel<std::uint16_t, 2>(j, p);
+    else pack_panel<float, 1>(j, p);
   }, &job, threads);
   Rounding all;
   for (const Rounding& r : roundings) {
