@@ -58,7 +58,8 @@ class Shown:
 class Pairs(Protocol):
     """A source of pairs. SalonErrors end the choosing.
 
-    `next` is called on one thread, when all answers have been taken; `choose` and `undo` on another.
+    `next` is called on one thread, when all answers have been taken; `choose` and `undo` on another. `next` and `undo`
+    are never under way together.
     """
 
     def next(self) -> Shown | None:
@@ -67,8 +68,8 @@ class Pairs(Protocol):
     def choose(self, name: str, choice: str) -> str:
         """Take an answer: left, right or skip. Return a message, or ""."""
 
-    def undo(self) -> str:
-        """Take the last answer back. Return a message."""
+    def undo(self) -> tuple[str, Shown | None]:
+        """Take the last answer back. Return a message, and its pair, to be answered anew; None: there was no answer."""
 
     def progress(self) -> tuple[int, int, str]:
         """Return (done, of how many, both in words)."""
@@ -105,7 +106,10 @@ class Chooser:
         self._title, self._waiting = title, waiting
         self._changed = threading.Condition()  # guards what follows
         self._message = ""
-        self._ready: _Drawn | None = None  # the pair after the present one
+        self._ready: deque[_Drawn] = deque()  # the pairs after the present one
+        self._again: _Drawn | None = None  # whose answer was taken back: it comes before the present one
+        self._fetching = False  # the next pair is on its way
+        self._undoing = self._undone = False  # an answer is to be taken back; that is done, and not shown yet
         self._over = self._ended = False  # there are no more pairs; the user has enough
         self._error: BaseException | None = None  # of an answer: ends the choosing at once
         self._no_more: BaseException | None = None  # why there are no more pairs: the present one can still be answered
@@ -139,13 +143,14 @@ class Chooser:
         shown: _Drawn | None = None
         while True:
             with self._changed:
-                if shown is None and self._ready is None and self._over:
-                    self._error = self._error or self._no_more
-                    return
                 if self._error is not None:
                     return
-                if shown is None and self._ready is not None:
-                    shown, self._ready = self._ready, None
+                before = shown
+                shown = self._next(shown)
+                if shown is None and self._over and not self._undoing:
+                    self._error = self._no_more
+                    return
+                if shown is not before:
                     self._changed.notify_all()  # the one after it is fetched now
                     self._session.drop_keys(KEYS)  # these chose among what was there before
             if shown is not None and shown.window != self._canvas.window():
@@ -157,13 +162,27 @@ class Chooser:
                     break
                 if key in ("q", "Q", "end"):
                     return
+                if self._undoing:
+                    continue  # another pair is about to be shown, and a key would choose in this one
                 if key in ("u", "U"):
-                    self._answer(self._pairs.undo)
+                    self._undoing = True
+                    self._answer(self._undo)
                 elif key in KEYS and shown is not None and shown.row is not None:
                     self._answer(partial(self._pairs.choose, shown.pair.name, KEYS[key]))
                     self.answered += 1
                     shown = None
                     break
+
+    def _next(self, shown: _Drawn | None) -> _Drawn | None:
+        """Return the pair to show now, which may be the present one. Called while `_changed` is held."""
+        if self._undone:
+            self._undoing = self._undone = False
+        if (again := self._again) is not None:
+            self._again = None
+            after = [each for each in (shown, *self._ready) if each is not None and each.pair.name != again.pair.name]
+            self._ready = deque(after)
+            return again
+        return self._ready.popleft() if shown is None and self._ready else shown
 
     def _answer(self, act: Callable[[], str]) -> None:
         with self._changed:
@@ -206,9 +225,10 @@ class Chooser:
         """Fetch a pair whenever none is ready, and all answers before it have arrived."""
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._ended or (self._ready is None and not self._answers))
+                self._changed.wait_for(lambda: self._ended or not (self._ready or self._answers))
                 if self._ended:
                     return
+                self._fetching = True
             drawn: _Drawn | None = None
             try:
                 pair = self._pairs.next()
@@ -216,10 +236,25 @@ class Chooser:
             except BaseException as error:
                 self._no_more = error
             with self._changed:
-                self._ready, self._over = drawn, drawn is None
+                self._fetching = False
+                if drawn is None:
+                    self._over = True
+                else:
+                    self._ready.append(drawn)
+                self._changed.notify_all()
             self._session.wake()
             if drawn is None:
                 return
+
+    def _undo(self) -> str:
+        """Take the last answer back, and have its pair shown again before the present one."""
+        with self._changed:  # what is being fetched would be taken for that pair
+            self._changed.wait_for(lambda: self._ended or not self._fetching)
+        message, pair = self._pairs.undo()
+        drawn = None if pair is None else self._drawn(pair)
+        with self._changed:
+            self._again, self._undone = drawn, True
+        return message
 
     def _send(self) -> None:
         """Send answers, in order, also those that are left when the user has enough."""

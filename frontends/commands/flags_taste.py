@@ -18,8 +18,8 @@ def add(commands: Any) -> None:
     rank = commands.add_parser(
         "rank",
         help="choose between pictures, to teach a profile",
-        description="Show two pictures at a time: 1 and 2 choose, 3 skips, u takes the last answer back, q ends. What "
-        "was answered stays, and the next time goes on from there.",
+        description="Show two pictures at a time: 1 and 2 choose, 3 skips, u takes the last answer back and shows its "
+        "pair again, q ends. What was answered stays, and the next time goes on from there.",
     )
     rank.add_argument("--profile", type=_name("--profile"), metavar="NAME", help="teach this one (the account's own)")
     graphics_flag(rank)

@@ -14,6 +14,7 @@ from .tables import print_json
 
 if TYPE_CHECKING:
     from ..client.client import Client, RemotePair
+    from ..wire.messages import TasteEvent, TasteTaught
 
 REMEDY: Final = "run it in a terminal; a program calls client.rank()"
 WAITING: Final = "the server draws pictures to choose between ..."
@@ -51,27 +52,34 @@ class _ServerPairs:
         self.events = self.needed = 0
         self._client, self._profile = client, profile
         self._open: dict[str, RemotePair] = {}
-        self._given: list[int] = []  # numbers of the events of the answers
+        self._given: list[TasteTaught] = []  # what the answers did
 
     def next(self) -> Shown:
         pair = self._ask()
-        self._open[pair.info.pair] = pair
         self.events, self.needed = max(self.events, pair.info.events), pair.info.needed
-        files = (pair.left.picture(), pair.right.picture())
-        return Shown(pair.info.pair, files, (pair.info.left.prompt, pair.info.right.prompt))
+        return self._shown(pair)
 
     def choose(self, name: str, choice: str) -> str:
         before, taught = self.events, self._open.pop(name).choose(choice)
         self.events, self.needed = taught.events, taught.needed
-        self._given.append(taught.event)
+        self._given.append(taught)
         return "unlocked: --p draws in your taste now" if before < taught.needed <= taught.events else ""
 
-    def undo(self) -> str:
+    def undo(self) -> tuple[str, Shown | None]:
         if not self._given:
-            return "nothing to take back: `salon profile undo` does it with what was answered before"
-        event = self._client.taste.switch(self._given.pop(), False)
-        self.events -= bool(event.teaches)
-        return f"event {event.event} ({event.choice or event.kind}) is switched off"
+            return "nothing to take back: `salon profile undo` does it with what was answered before", None
+        given = self._given[-1]
+        last = self._last(given.profile)
+        if last is not None and last.event > given.event:  # a like, a grid's picks, or an answer given elsewhere
+            what = "another answer" if last.kind == "pair" else f"a {last.kind}"
+            return f"{what} came after it: `salon profile switch {given.event} off` takes yours back", None
+        self._given.pop()
+        if last is None or last.event < given.event:
+            return f"event {given.event} was switched off elsewhere", None
+        event = self._client.taste.undo(given.profile)
+        pair = self._ask()
+        self.events, self.needed = pair.info.events, pair.info.needed
+        return f"event {event.event} ({event.choice or event.kind}) is switched off: choose anew", self._shown(pair)
 
     def progress(self) -> tuple[int, int, str]:
         return self.events, self.needed, summary(self.events, self.needed) if self.needed else ""
@@ -84,6 +92,23 @@ class _ServerPairs:
         own = (one.profile for one in taste.profiles() if one.kind == "global")
         codes = taste.codes(self._profile or next(own, ""))
         return codes[0].code if codes else ""
+
+    def _last(self, profile: str) -> TasteEvent | None:
+        """Return the last event of a profile that counts; None: there is none."""
+        before = 0
+        while True:
+            page = self._client.taste.events(profile, before)
+            for event in page.events:
+                if event.on:
+                    return event
+            if not page.next:
+                return None
+            before = page.next
+
+    def _shown(self, pair: RemotePair) -> Shown:
+        self._open[pair.info.pair] = pair
+        files = (pair.left.picture(), pair.right.picture())
+        return Shown(pair.info.pair, files, (pair.info.left.prompt, pair.info.right.prompt))
 
     def _ask(self) -> RemotePair:
         """Return a pair, however long it takes until there is one."""

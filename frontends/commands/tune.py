@@ -76,7 +76,7 @@ class _StylePairs:
         self._pairs = list(zip(numbers[::2], numbers[1::2], strict=True))
         self._client, self._prompt = client, prompt
         self._beside: dict[str, Any] = {"lane": options.lane, "images": 1, "seed": seed}
-        self._log: list[int | None] = []  # answers, to be undone: the chosen style, or none
+        self._log: list[tuple[int, int | None]] = []  # answers, to be undone: of which pair, the chosen style or none
         self._shown = 0
         self._begun: list[tuple[RemoteJob, RemoteJob]] = []
         first = self._said(self._pairs[0][0])
@@ -88,28 +88,30 @@ class _StylePairs:
         if self._shown == len(self._pairs):
             return None
         self._begin()
-        jobs, styles = self._begun[self._shown], self._pairs[self._shown]
-        for job in jobs:
+        for job in self._begun[self._shown]:
             job.wait()
         self._shown += 1
-        captions = (f"--sref {styles[0]}", f"--sref {styles[1]}")
-        return Shown(str(self._shown - 1), (jobs[0].picture(), jobs[1].picture()), captions)
+        return self._pair(self._shown - 1)
+
+    def _pair(self, number: int) -> Shown:
+        (left, right), styles = self._begun[number], self._pairs[number]
+        return Shown(str(number), (left.picture(), right.picture()), (f"--sref {styles[0]}", f"--sref {styles[1]}"))
 
     def choose(self, name: str, choice: str) -> str:
         styles = self._pairs[int(name)]
         style = {"left": styles[0], "right": styles[1]}.get(choice)
-        self._log.append(style)
+        self._log.append((int(name), style))
         if style is not None:
             self.chosen.append(style)
         return ""
 
-    def undo(self) -> str:
+    def undo(self) -> tuple[str, Shown | None]:
         if not self._log:
-            return "nothing to take back"
-        style = self._log.pop()
+            return "nothing to take back", None
+        number, style = self._log.pop()
         if style is not None:
             self.chosen.remove(style)
-        return "the last answer is taken back"
+        return "the last answer is taken back: choose anew", self._pair(number)
 
     def progress(self) -> tuple[int, int, str]:
         done, of = len(self._log), len(self._pairs)

@@ -250,6 +250,20 @@ def test_tune(start: Start, client: Client, fake: FakeServer) -> None:
     assert json.loads(again.last)["name"] == "a-lighthouse-2"
 
 
+def test_tune_shows_an_undone_pair_again(start: Start) -> None:
+    screen = start("tune", "a lighthouse", "--pairs", "2", "--json")
+    screen.wait_for("1 --sref ")
+    screen.press("1u", "1 --sref ")
+    screen.wait_for("taken back: choose anew")
+    screen.press("2", "1 --sref ")
+    screen.send("1")
+    assert screen.finish() == 0
+    shown = re.findall(r"1 --sref (\d+) .*2 --sref (\d+)", screen.words)
+    first, second, *again = [pair for number, pair in enumerate(shown) if number == 0 or pair != shown[number - 1]]
+    assert again == [first, second]
+    assert json.loads(screen.last)["styles"] == [int(first[1]), int(second[0])]
+
+
 def test_tune_without_a_choice(start: Start, client: Client) -> None:
     screen = start("tune", "a cat", "--pairs", "9")
     screen.wait_for("1 --sref ")

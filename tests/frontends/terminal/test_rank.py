@@ -104,6 +104,71 @@ def test_undo_and_arrows(start: Start, fake: FakeServer) -> None:
     assert events == [("right", True), ("left", False), ("left", True)]
 
 
+def pairs_seen(screen: Screen) -> list[str]:
+    """The pairs that were drawn, by their pixels, in order; one that was drawn again over itself counts once."""
+    frames = (re.findall("^.*▀.*$", frame, re.MULTILINE) for frame in screen.text.split("\x1b[2J"))
+    seen = ["\n".join(lines) for lines in frames if lines]
+    return [one for number, one in enumerate(seen) if number == 0 or one != seen[number - 1]]
+
+
+def test_an_undone_pair_is_shown_again_before_the_one_on_the_screen(start: Start, fake: FakeServer) -> None:
+    screen = start("rank")
+    screen.wait_for("  2 ")
+    screen.press("11u")
+    screen.wait_for("choose anew")
+    screen.press("u")
+    screen.wait_for("choose anew", 2)
+    screen.press("2211")
+    screen.send("q")
+    assert screen.finish() == 0
+    a, b, c, *seen = pairs_seen(screen)
+    assert len({a, b, c}) == 3
+    assert seen[:4] == [b, a, b, c]
+    assert len(set(seen)) == 5, "then new ones"
+    with Client(fake.address) as client:
+        events = client.taste.events().events[::-1]
+    assert [(one.choice, one.on) for one in events] == [
+        ("left", False), ("left", False), ("right", True), ("right", True), ("left", True), ("left", True)
+    ]  # fmt: skip
+    first, second, again, second_again = ([each.digest for each in one.pictures] for one in events[:4])
+    assert (again, second_again) == (first, second)
+    assert screen.last == "4 of 200; 196 to go"
+
+
+def test_an_undo_takes_back_no_like_that_came_later(start: Start, fake: FakeServer) -> None:
+    screen = start("rank")
+    screen.wait_for("  2 ")
+    screen.press("1")
+    screen.wait_for("1 of 200")
+    with Client(fake.address) as client:
+        job = client.imagine("a cat")
+        job.wait()
+        client.like(job)
+        screen.send("u")
+        screen.wait_for("a like came after it: `salon profile switch 1 off` takes yours back")
+        client.like(job, on=False)
+        client.taste.switch(1, False)
+        screen.send("u")
+        screen.wait_for("event 1 was switched off elsewhere")
+        assert [(one.kind, one.on) for one in client.taste.events().events] == [("like", False), ("pair", False)]
+    screen.send("q")
+    assert screen.finish() == 0
+    assert len(pairs_seen(screen)) == 2
+
+
+def test_keys_choose_nothing_while_an_answer_is_taken_back(start: Start, fake: FakeServer) -> None:
+    screen = start("rank")
+    screen.wait_for("  2 ")
+    screen.press("1")
+    screen.wait_for("1 of 200")
+    screen.send("u112u")
+    screen.wait_for("choose anew")
+    screen.send("q")
+    assert screen.finish() == 0
+    assert choices(fake) == ["left"]
+    assert screen.last == "0 of 200; 200 to go"
+
+
 @pytest.mark.parametrize("end", ["q", "\x03", "\x04"], ids=["q", "Ctrl-C", "Ctrl-D"])
 def test_ends_with_a_summary(start: Start, end: str) -> None:
     screen = start("rank", "--json")
