@@ -57,12 +57,13 @@ def text_of(value: Any) -> str | None:
 def path_of(value: Any) -> str | None:
     """Return the name of a file; None for any other value, also for text that can name none.
 
-    An integer is none, although `open` takes it: it would read from, and close, a file that the program has open.
+    An integer is none, although `open` takes it: it would read from, and close, a file that the program has open. A
+    foreign `__fspath__` may raise anything.
     """
     try:
         name = os.fspath(value)
         usable = isinstance(name, str) and b"\0" not in os.fsencode(name)
-    except (TypeError, UnicodeEncodeError):
+    except Exception:
         return None
     return str.__str__(name) if usable else None
 

@@ -30,6 +30,7 @@ from ..scheduler.policy import Policy
 from ..scheduler.tickets import Lane
 from ..values import whole_of
 from .devices import want_unloading, worker_devices
+from .given import ARGUMENTS
 from .inquiring import describing, shortening
 from .job import Job, OnEnd, OnPreview, OnProgress, UInt8
 from .loras import LoraShelf
@@ -43,6 +44,7 @@ from .workers.process import Deadlines, ProcessWorker
 from .workers.thread import ThreadWorker
 
 
+@ARGUMENTS.checks("workers", "threads", "backend", "isa", "lane")  # with errors of their own
 class Studio:
     """Workers, scheduler and jobs, embedded in this process. A context manager that may be used on any thread.
 
@@ -65,6 +67,8 @@ class Studio:
     Raises:
         SpecError: the number of workers is not sensible, a device's name is none, or `unload_after` no time.
         CheckpointError, LimitError, UnknownBackend: as `Engine.load` (with `process`: WorkerLost, which says the same).
+
+    Every method raises SpecError for an argument that is of another type than its annotation.
     """
 
     def __init__(
@@ -143,6 +147,7 @@ class Studio:
             vocabulary: knows the words of their model.
             loras: what LoRAs of their model have to fit; None: it takes none.
         """
+        clients = ARGUMENTS.read("Sequence[WorkerClient]", "clients", clients)
         studio = object.__new__(cls)
         studio.references = References()
         studio.reader, studio.vocabulary = reader, vocabulary

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
+from ...errors import complaint
+from ...given import items_of
+from ...values import path_of, shown
 from ..checkpoint import EMBEDDED, Checkpoint, Component
 from ..config import Config, read_json
-from ..errors import UnknownArchitecture, UnsafeFile, printable
+from ..errors import SpecError, UnknownArchitecture, UnsafeFile, printable
 from ..families import PLUGINS, family_of
 from ..families import names as families
 from ..pipeline import Classes
@@ -56,17 +59,28 @@ class ModelPath:
         ip_adapter: str | Path | None = None,
         image_encoder: str | Path | None = None,
     ) -> ModelPath:
-        """Return the place of a model. `model`: None is the embedded one; a `ModelPath` is returned as it is."""
+        """Return the place of a model. `model`: None is the embedded one; a `ModelPath` is returned as it is.
+
+        SpecError: one of these can be no path.
+        """
         if isinstance(model, ModelPath):
             return model
-        named = (text_encoder,) if isinstance(text_encoder, str | Path) else text_encoder
+        named = (text_encoder,) if isinstance(text_encoder, str | Path) else items_of(text_encoder)
+        if named is None:
+            raise SpecError(complaint("text_encoder", shown(text_encoder), "paths", "correct it"))
         return cls(
-            EMBEDDED if model is None else Path(model),
-            tuple(Path(path) for path in named),
-            None if vae is None else Path(vae),
-            None if ip_adapter is None else Path(ip_adapter),
-            None if image_encoder is None else Path(image_encoder),
+            EMBEDDED if model is None else _path("model", model),
+            tuple(_path("text_encoder", path) for path in named),
+            None if vae is None else _path("vae", vae),
+            None if ip_adapter is None else _path("ip_adapter", ip_adapter),
+            None if image_encoder is None else _path("image_encoder", image_encoder),
         )
+
+
+def _path(name: str, given: Any) -> Path:
+    if (where := path_of(given)) is None:
+        raise SpecError(complaint(name, shown(given), "the path of a file or folder", "correct it"))
+    return Path(where)
 
 
 def open_checkpoint(model: ModelPath) -> Checkpoint:

@@ -10,7 +10,7 @@ from ..wire import messages as m
 from .flavours import Flavour, operation
 from .making import new_key
 from .older import unsupported
-from .steps import Steps, call
+from .steps import Steps, asked, call
 
 
 class ChatCommands(Flavour):
@@ -55,11 +55,12 @@ class ChatCommands(Flavour):
             NotFound: there is no such conversation, turn or job.
             Invalid: nothing is said, or a prompt cannot be read.
         """
-        yield from self._want_chats()
         request = m.ChatSay(
             key=new_key() if key is None else key, text=text, chat=chat, turn=turn, prompt=prompt, job=job,
             private=private, rules=rules, run=run, preview_every=previews,
         )  # fmt: skip
+        request = asked(request, preview_every="previews")  # what is wrong is refused without a server
+        yield from self._want_chats()
         return (yield from call(self._core, request, m.ChatSaid, self._timeout_s))
 
     @operation

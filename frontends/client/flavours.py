@@ -1,4 +1,7 @@
-"""Turn an operation, written once, into the methods of both clients: `client.info()` and `await client.info()`."""
+"""Turn an operation, written once, into the methods of both clients: `client.info()` and `await client.info()`.
+
+They raise Invalid for an argument that is not what its annotation says, when they are called.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 
 from ..wire import messages as m
 from .core import Core
+from .given import ARGUMENTS
 from .steps import Steps, Stream, call
 
 P = ParamSpec("P")
@@ -57,7 +61,7 @@ class operation(Generic[P, T]):
     """A descriptor that turns a method, which is a generator of steps, into a call."""
 
     def __init__(self, steps: Callable[Concatenate[Any, P], Steps[T]]) -> None:
-        self._steps = steps
+        self._steps, self._read = steps, ARGUMENTS.reader(steps)
         self.__doc__ = steps.__doc__
         self.__wrapped__ = steps  # for `inspect` and `help`
 
@@ -74,7 +78,8 @@ class operation(Generic[P, T]):
 
         @wraps(bound)
         def method(*values: Any, **named: Any) -> Any:
-            return instance._run(bound(*values, **named))
+            read = self._read(instance, *values, **named)
+            return instance._run(self._steps(*read.args, **read.kwargs))
 
         return method
 
@@ -100,7 +105,7 @@ class stream(Generic[P, T]):
     """A descriptor of a method that returns an iterator: `for event in job.events()`, or `async for`."""
 
     def __init__(self, steps: Callable[Concatenate[Any, P], Stream[T]]) -> None:
-        self._steps = steps
+        self._steps, self._read = steps, ARGUMENTS.reader(steps)
         self.__doc__ = steps.__doc__
         self.__wrapped__ = steps
 
@@ -117,6 +122,7 @@ class stream(Generic[P, T]):
 
         @wraps(bound)
         def method(*values: Any, **named: Any) -> Any:
-            return instance._iterate(bound(*values, **named))
+            read = self._read(instance, *values, **named)
+            return instance._iterate(self._steps(*read.args, **read.kwargs))
 
         return method

@@ -11,14 +11,28 @@ from collections.abc import Sequence
 from typing import Any, Generic, TypeAlias, TypeVar
 
 from ...bounds import DIGEST
+from ...given import file_or_bytes
 from ..wire import messages as m
 from .flavours import operation
-from .making import MakingCommands, PictureFile
+from .given import ARGUMENTS
+from .making import MakingCommands, PictureFile, source_of
 from .older import unsupported
 from .remakes import PictureRemakes
 from .steps import Steps
 
 J = TypeVar("J")
+
+
+def _picture(given: Any) -> Any:
+    """Return what a picture on the server is called, or what brings one; None for any other value."""
+    if isinstance(given, PictureRemakes):
+        return given.source
+    if isinstance(given, m.Source | tuple) or (isinstance(given, str) and re.fullmatch(DIGEST, given)):
+        return source_of(given)
+    return file_or_bytes(given)
+
+
+ARGUMENTS.kinds["SomePicture"] = ("a picture: a file, the bytes of one, job[0], or (job id, index)", _picture)
 SomePicture: TypeAlias = "PictureFile | m.Source | tuple[str, int] | PictureRemakes[Any]"
 
 
@@ -33,12 +47,8 @@ class InquiringCommands(MakingCommands[J], Generic[J]):
             picture: a file or its bytes, which is brought; what `add_reference` returned of one; a picture of a job,
                 as `job[0]` or (job id, index from 0).
         """
-        if isinstance(picture, PictureRemakes):
-            source: m.Source | tuple[str, int] | str = picture.source
-        elif isinstance(picture, m.Source | tuple) or (isinstance(picture, str) and re.fullmatch(DIGEST, picture)):
-            source = picture
-        else:
-            source = yield from self._bring(picture)
+        given: Any = picture  # as `_picture` has read it
+        source = given if isinstance(given, m.Source) else m.Source(digest=(yield from self._bring(given)))
         return (yield from self._inquire("describe", "", (source,), options))
 
     @operation

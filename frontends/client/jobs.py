@@ -10,16 +10,18 @@ import math
 import os
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from msgspec.structs import replace
 
 from ...bounds import FINAL
 from ...errors import complaint
+from ...given import each_of, plain_text
 from ..wire import messages as m
 from .errors import BadPicture, JobBlocked, JobCancelled, JobFailed, NotFound
 from .exchanges import Call, Exchange, Watching
 from .flavours import Flavour, operation, stream
+from .given import ARGUMENTS
 from .steps import Item, JobEvent, Steps, Stream, Wait, Work, answer, call, fetch, seconds_of, take, wait, watch
 from .uploads import name_of_file
 
@@ -57,11 +59,14 @@ class JobCommands(Flavour):
         return self.info.state
 
     def _source(self, index: int) -> m.Source:
-        """Return how requests name one of the job's pictures, from 0; from -1 backwards. IndexError: it has none."""
-        images = self.info.images
-        if not -images <= index < images:
-            raise IndexError(complaint("picture", str(index), f"0 to {images - 1}", "choose one of these"))
-        return m.Source(job=self.id, index=index % images)
+        """Return how requests name one of the job's pictures, from 0; from -1 backwards.
+
+        IndexError: it has none; Invalid: the index is no whole number.
+        """
+        images, number = self.info.images, ARGUMENTS.read("int", "index", index)
+        if not -images <= number < images:
+            raise IndexError(complaint("picture", str(number), f"0 to {images - 1}", "choose one of these"))
+        return m.Source(job=self.id, index=number % images)
 
     @operation
     def refresh(self) -> Steps[m.JobInfo]:
@@ -241,6 +246,22 @@ class JobCommands(Flavour):
             pictures=pictures,
             last_event=event.number,
         )
+
+
+def job_or_id(value: Any) -> JobCommands | str | None:
+    """Return a job, or an id as text; None for any other value."""
+    return value if isinstance(value, JobCommands) else plain_text(value)
+
+
+def _jobs(values: Any) -> Any:
+    """Return jobs or their ids; also one of them, which is taken for one, and not for its letters."""
+    return each_of(job_or_id)(values) if job_or_id(values) is None else (job_or_id(values),)
+
+
+ARGUMENTS.kinds |= {
+    "JobCommands | str": ("a job, or the id of one", job_or_id),
+    "Iterable[JobCommands | str]": ("a list of jobs, or of their ids", _jobs),
+}
 
 
 def _decode(file: bytes) -> Image:

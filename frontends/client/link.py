@@ -20,7 +20,7 @@ import zmq
 
 from ...errors import complaint
 from ...system import TooFewDescriptors, need_descriptors
-from ...values import shown
+from ...values import path_of, shown
 from ..wire.address import Address, parse_address
 from ..wire.errors import KeyFileError
 from .core import Core
@@ -72,12 +72,12 @@ def find_pair(key: str | os.PathLike[str] | KeyPair | None, address: Address) ->
 
     if isinstance(key, KeyPair):
         return key
-    try:
-        path = client_key_path() if key is None else Path(key)
-    except TypeError as error:
+    if key is None:
+        return load_pair(client_key_path())
+    if (path := path_of(key)) is None:
         allowed = "a key pair, or the path of its file"
-        raise KeyFileError(complaint("key", shown(key), allowed, "leave it out for the user's own")) from error
-    return load_pair(path)
+        raise KeyFileError(complaint("key", shown(key), allowed, "leave it out for the user's own"))
+    return load_pair(Path(path))
 
 
 class Link:

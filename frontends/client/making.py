@@ -14,25 +14,47 @@ from typing import Any, Final, Generic, TypeAlias, TypeVar
 
 from ...bounds import DIGEST, MAX_REFERENCE_BYTES
 from ...errors import complaint
+from ...given import each_of, file_or_bytes, items_of, plain_text
 from ..wire import messages as m
 from . import prompts
 from .errors import BadAnswer, invalid
 from .flavours import Flavour, operation
+from .given import ARGUMENTS, wire_number
 from .older import unsupported
 from .steps import Steps, asked, call
 from .uploads import LoraFile, read_bytes
 
 J = TypeVar("J")
 RESTARTS: Final = 3  # times that an upload begins again after restarts of the server
+SOURCES: Final = "Sequence[m.Source | tuple[str, int] | str]"  # the annotation
 PictureFile: TypeAlias = "str | os.PathLike[str] | bytes"
 
 
-def _source(source: m.Source | tuple[str, int] | str) -> m.Source:
-    if isinstance(source, m.Source):
-        return source
-    if isinstance(source, tuple):
-        return m.Source(job=source[0], index=source[1])
-    return m.Source(digest=source) if re.fullmatch(DIGEST, source) else m.Source(job=source)
+def source_of(given: Any) -> m.Source | None:
+    """Return a picture that a request starts from: a Source, (job id, index), a digest, or the id of a job. None for
+    any other value."""
+    if isinstance(given, m.Source):
+        whole = None not in (plain_text(given.job), plain_text(given.digest), wire_number(given.index))
+        return given if whole else None
+    if isinstance(given, tuple):
+        job, index = (plain_text(given[0]), wire_number(given[1])) if len(given) == 2 else (None, None)
+        return None if job is None or index is None else m.Source(job=job, index=index)
+    name = plain_text(given)
+    if name is None:
+        return None
+    return m.Source(digest=name) if re.fullmatch(DIGEST, name) else m.Source(job=name)
+
+
+def _sources(given: Any) -> tuple[m.Source, ...]:
+    read: tuple[m.Source, ...] = ARGUMENTS.read(SOURCES, "sources", given)
+    return read
+
+
+ARGUMENTS.kinds |= {
+    SOURCES: ("a list of pictures, each (job id, index) or a digest", each_of(source_of)),
+    "PictureFile": ("the name of a file, or the bytes of one", file_or_bytes),
+    "Iterable[PictureFile]": ("a list of pictures", items_of),
+}
 
 
 def new_key() -> str:
@@ -165,7 +187,7 @@ class MakingCommands(Flavour, Generic[J]):
         would be refused is refused. Arguments as of those."""
         values = prompts.said(lane, private, parameters)
         prompts.understood(prompt, values)
-        request = m.Plan(prompt=prompt, parameters=values, kind=kind, sources=tuple(map(_source, sources)))
+        request = m.Plan(prompt=prompt, parameters=values, kind=kind, sources=_sources(sources))
         found = call(self._core, asked(request), m.Planned, self._timeout_s)
         return (yield from prompts.placed(found, prompt))
 
@@ -206,7 +228,7 @@ class MakingCommands(Flavour, Generic[J]):
             preview_every=previews,
             parameters=values,
             kind=kind,
-            sources=tuple(map(_source, sources)),
+            sources=_sources(sources),
             language=True,
         )
         request = asked(fields, preview_every="previews")  # what is wrong is refused without a server

@@ -6,7 +6,7 @@ Every method may raise `Unsupported` (the server knows nothing of it) besides wh
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
@@ -14,9 +14,11 @@ from ...bounds import MAX_BULK, MAX_PAGE
 from ..wire import messages as m
 from .errors import NotFound
 from .flavours import Flavour, operation, stream
+from .given import ARGUMENTS
 from .jobs import JobCommands
 from .making import MakingCommands
 from .older import unsupported
+from .prompts import kept
 from .steps import Item, R, Steps, Stream, Work, asked, call, fetch
 
 if TYPE_CHECKING:
@@ -27,7 +29,7 @@ J = TypeVar("J")
 
 
 class OrganizeCommands(Flavour, Generic[J]):
-    """What is done with many jobs, which are named by their ids or by jobs of this client."""
+    """What is done with many jobs, which are named by their ids or by jobs of this client; also with one alone."""
 
     _commands: MakingCommands[J]
 
@@ -49,7 +51,7 @@ class OrganizeCommands(Flavour, Generic[J]):
     @stream
     def all_names(self, /, search: str = "", **wanted: Any) -> Stream[tuple[str, int]]:
         """Yield (id, number of pictures) of all jobs that fit, page by page. Arguments as of `names`."""
-        after = int(wanted.pop("after", 0))
+        after = ARGUMENTS.read("int", "after", wanted.pop("after", 0))
         while True:
             page = yield from self._call(m.ListNames(search=search, after=after, **wanted), m.NameList)
             for job, pictures in zip(page.jobs, page.pictures, strict=True):
@@ -137,7 +139,7 @@ class OrganizeCommands(Flavour, Generic[J]):
             parameters: like `--ar 3:2 --s 250`.
             values: further ones by name, as `imagine` takes them, like `aspect=(3, 2)`.
         """
-        request = asked(m.PutPreset(name=name, parameters=parameters, values=values))
+        request = asked(m.PutPreset(name=name, parameters=parameters, values=kept(values)))
         if values and "values" not in (yield from self._commands._welcome()).features:
             raise unsupported("values")
         return (yield from self._call(request, m.Preset))
@@ -231,6 +233,4 @@ def _add(pieces: ZipPieces, target: ZipFileWriter, info: m.JobInfo, picture: m.P
 
 
 def _ids_of(jobs: Iterable[JobCommands | str]) -> tuple[str, ...]:
-    """Return the ids of jobs. One id alone is taken for one, and not for its letters."""
-    one: Sequence[JobCommands | str] = [jobs] if isinstance(jobs, str | JobCommands) else list(jobs)
-    return tuple(job.id if isinstance(job, JobCommands) else job for job in one)
+    return tuple(job.id if isinstance(job, JobCommands) else job for job in jobs)

@@ -30,6 +30,14 @@ def said(lane: str | None, private: bool | None, given: Mapping[str, Any]) -> di
         raise invalid(str(error)) from error
 
 
+def kept(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return parameters that a server is to keep, by name, in their range. None stays. Invalid: something is not."""
+    try:
+        return {**dict.fromkeys(values), **checked(values, known=parameters())}
+    except SalonError as error:
+        raise invalid(str(error)) from error
+
+
 def understood(prompt: Any, values: Mapping[str, Any]) -> tuple[Prompt, ...]:
     """Return what a prompt stands for. Invalid: it cannot be read; its cause knows the place."""
     try:
@@ -90,7 +98,7 @@ class SettingsCommands(Flavour):
             suffix: parameters as they are typed, like `--s 250 --ar 3:2`; "": none; None: as it is.
             parameters: values by the names of docs/parameters.md; None takes one away.
         """
-        request = asked(m.ChangeSettings(parameters=parameters, suffix=suffix))
+        request = asked(m.ChangeSettings(parameters=kept(parameters), suffix=suffix))
         return (yield from call(self._core, request, m.SettingsInfo, self._timeout_s))
 
     @operation

@@ -14,7 +14,7 @@ from .errors import invalid
 from .flavours import operation
 from .jobs import JobCommands
 from .making import MakingCommands, PictureFile
-from .steps import Steps, fetch
+from .steps import Steps, fetch, seconds_of
 from .uploads import read_bytes
 
 J = TypeVar("J", bound=JobCommands)
@@ -57,6 +57,7 @@ class ReproducingCommands(MakingCommands[J]):
             Invalid: the file has no recipe, it is of another model, or a picture that it refers to is not there.
             JobFailed, JobCancelled, JobBlocked: the job ended without pictures.
         """
+        timeout_s = None if timeout_s is None else seconds_of(timeout_s)  # before anything is brought
         data = picture if isinstance(picture, bytes) else read_bytes(picture)
         image, expected = _said(data)
         digest = yield from self._bring(data)

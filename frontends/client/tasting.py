@@ -7,7 +7,6 @@ Every method may raise `Unsupported` (the server knows nothing of taste) besides
 from __future__ import annotations
 
 import math
-import os
 import re
 from collections.abc import Iterable, Mapping
 from typing import Final, Generic, TypeVar
@@ -16,10 +15,12 @@ from msgspec.structs import replace
 
 from ...bounds import DIGEST, MAX_PAGE
 from ...errors import complaint
+from ...values import path_of
 from ..wire import messages as m
 from .errors import Invalid, invalid
 from .exchanges import Call
 from .flavours import Flavour, operation, stream
+from .given import style_weights
 from .jobs import JobCommands
 from .making import MakingCommands, PictureFile
 from .older import unsupported
@@ -209,7 +210,7 @@ class TasteCommands(Flavour, Generic[J, A]):
             public: whether other accounts may name it.
         """
         taken, left_out = yield from self._bring_all(pictures)
-        weights = styles if isinstance(styles, Mapping) else dict.fromkeys(styles, 1.0)
+        weights = style_weights(styles) or {}
         request = m.NewTasteProfile(
             name=name,
             kind=kind,
@@ -298,8 +299,7 @@ class TasteCommands(Flavour, Generic[J, A]):
                 taken[(yield from self._commands._bring(picture))] = None
             except Invalid as error:
                 refusal = refusal or error
-                name = f"picture {number}" if isinstance(picture, bytes) else os.fsdecode(picture)
-                left_out.append(m.LeftOut(digest=name, reason=str(error)))
+                left_out.append(m.LeftOut(digest=path_of(picture) or f"picture {number}", reason=str(error)))
         if refusal is not None and not taken:
             raise refusal
         return tuple(taken), left_out

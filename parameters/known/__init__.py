@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final, NamedTuple, Protocol
 
-from ...errors import complaint
+from ...errors import SalonError, complaint
+from ...given import raising
 from ...plugins import Plugins
 from ..errors import ParameterError
 from ..kinds import Kind, Value
@@ -69,6 +70,16 @@ class Parameter:
     lanes: tuple[str, ...] = ()
     missing: str = ""
     of_job: bool = False
+
+    def check(self, value: Any) -> Value:
+        """Return a value that came as data, in its plain form. ParameterError: it is another, or out of range."""
+        try:
+            return self.kind.check(self.name, value, self.remedy)
+        except (SalonError, MemoryError):
+            raise
+        except Exception as error:  # of a foreign class
+            got = raising(value, error)
+            raise ParameterError(complaint(self.name, got, self.kind.allowed, self.remedy)) from error
 
     @property
     def all_flags(self) -> tuple[str, ...]:
@@ -151,7 +162,7 @@ def checked(given: Any, *, known: dict[str, Parameter] | None = None) -> dict[st
         if value is not None:
             if missing := known[name].missing:
                 raise unmade(name, missing)
-            values[name] = known[name].kind.check(name, value, known[name].remedy)
+            values[name] = known[name].check(value)
     return values
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from ...errors import complaint
+from ...given import items_of
 from ..errors import EndpointError, PolicyError
 from .http_policy import HttpPolicy
 from .types import STAGES, Policy, checked_stages, stages_of
@@ -49,7 +50,10 @@ def open_policies(
     """
     if named is None:
         return ()
-    several = (named,) if isinstance(named, str) or callable(named) else tuple(named)
+    several = (named,) if isinstance(named, str) or callable(named) else items_of(named)
+    if several is None:
+        got = f"an object of type {type(named).__name__}"
+        raise PolicyError(complaint("policy", got, "a callable, its name, or a list of these", "give one"))
     return tuple([_open(each, checked_stages(stages), timeout_s) for each in several])
 
 

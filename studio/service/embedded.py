@@ -25,6 +25,7 @@ from ...bounds import LOCAL
 from ...engine.errors import SpecError
 from ...engine.words import WordList
 from ...errors import complaint
+from ...given import plain_count, plain_text
 from ...parameters.job_request import IMAGINE, Source
 from ...parameters.known import checked
 from ...parameters.request import OWN_STYLE
@@ -41,7 +42,7 @@ from .embedded_chat import DurableChat
 from .embedded_organize import DurableOrganize
 from .embedded_taste import DurableTaste
 from .events import JobLog
-from .given import checks_arguments
+from .given import ARGUMENTS, checked_options, checks_arguments
 from .job_record import JobRecord
 from .options import ServiceOptions
 from .repeats import Repeat
@@ -84,7 +85,8 @@ class DurableStudio:
         self._pid = os.getpid()
         self.taste, self.chat = DurableTaste(self), DurableChat(self)
         self.organize = DurableOrganize(self)
-        self._context = ServiceContext(ServiceOptions(data=Path(data), process=process, **options), studio)
+        said = ServiceOptions(data=Path(data), process=process, **checked_options(options))
+        self._context = ServiceContext(said, studio)
         self._service: Service | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop = asyncio.Event()
@@ -139,7 +141,8 @@ class DurableStudio:
             JobTimeout, TooSlow: the job is not on disk yet; if it gets there, the same key finds it.
         """
         own = {name: fields.pop(name) for name in ("private", "preview_every", "parameters") if name in fields}
-        said = fields | (own.pop("parameters", None) or {})
+        parameters = own.pop("parameters", None) or {}
+        said = fields | dict(ARGUMENTS.read("Mapping[str, Any]", "parameters", parameters))
         if not said.keys() & set(OWN_STYLE):
             said["stylize"] = 0.0
         return self.make(IMAGINE, prompt, lane=lane, key=key, timeout_s=timeout_s, **own, **said)
@@ -222,9 +225,10 @@ class DurableStudio:
         Raises as `add_reference` and `make`; SpecError also for a model without a list of its words.
         """
         if isinstance(picture, tuple):
-            if len(picture) != 2:
+            job, index = (plain_text(picture[0]), plain_count(picture[1])) if len(picture) == 2 else (None, None)
+            if job is None or index is None:
                 raise SpecError(complaint("picture", shown(picture), "(job id, index)", "name one"))
-            source = Source(job=picture[0], index=picture[1])
+            source = Source(job=job, index=index)
         else:
             source = Source(digest=self.add_reference(picture, timeout_s=timeout_s))
         return self.make("describe", sources=(source,), timeout_s=timeout_s, **options)
@@ -282,7 +286,7 @@ class DurableStudio:
             PolicyBlocked, PolicyTimeout, PolicyDown: as of `imagine`.
             StoreError, TooSlow, JobTimeout: it could not be stored, or not in time.
         """
-        data = picture if isinstance(picture, bytes) else read_file(picture)
+        data = picture if isinstance(picture, bytes) else read_file(picture, "picture")
         digest = digest_of(data)
         self._ask(self._open.jobs.references.add(LOCAL, digest, data), timeout_s)
         return digest

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from .embedded import DurableStudio
 
 
-@checks_arguments("key", "preview_every")
+@checks_arguments()
 class DurableChat:
     """The conversations of a studio's user. Arguments and errors are those of `ChatService`; `timeout_s` is the longest
     wait for the answer, in seconds.

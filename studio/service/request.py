@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, Final
 
 import msgspec
@@ -12,9 +12,9 @@ import msgspec
 from ...bounds import ID, MAX_PREVIEW_EVERY, MAX_SEED
 from ...engine.errors import SpecError
 from ...errors import complaint, is_text
+from ...given import items_of, plain_count, plain_text, raising
 from ...parameters.job_request import JobRequest, Source
 from ...values import flag_of, number_of, shown, text_of, whole_of
-from .given import plain_count, plain_text
 
 FIRST: Final = 14  # fields beside the key that the first fingerprints had
 OPTIONAL: Final = ("width", "height", "steps", "seed", "guidance_scale", "solver", "shift")  # may be None
@@ -28,7 +28,10 @@ def request_of(**fields: Any) -> JobRequest:
         if name not in _TYPES:
             raise SpecError(complaint("field", shown(name), ", ".join(_TYPES), "name one of these"))
         what, read = _TYPES[name]
-        made[name] = None if value is None and name in _MAY_BE_NONE else read(value)
+        try:
+            made[name] = None if value is None and name in _MAY_BE_NONE else read(value)
+        except Exception as error:  # of a foreign class
+            raise SpecError(complaint(name, raising(value, error), what, "correct it")) from error
         if made[name] is None and not (value is None and name in _MAY_BE_NONE):
             raise SpecError(complaint(name, shown(value), what, "correct it"))
     if not made.get("language") and not is_text(made.get("prompt", "")):  # the language says where in it
@@ -70,8 +73,8 @@ def _pair(value: Any) -> tuple[float, float] | None:
 
 
 def _sources(value: Any) -> tuple[Source, ...] | None:
-    made = tuple(value) if isinstance(value, Iterable) else (None,)
-    return made if all(map(_is_source, made)) else None
+    made = items_of(value)
+    return made if made is not None and all(map(_is_source, made)) else None
 
 
 def _is_source(value: Any) -> bool:

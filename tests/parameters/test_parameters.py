@@ -217,6 +217,30 @@ def test_wrong_data_is_refused_by_name_on_the_wire_too(values: dict[str, Any], t
         assert told in str(bad.value)
 
 
+class Broken:
+    """What raises when it is looked at."""
+
+    def __iter__(self) -> Iterator[Any]:
+        yield 1
+        raise ValueError("out of joint")
+
+
+@pytest.mark.parametrize("name", [name for name, one in parameters().items() if not one.missing])
+def test_whatever_a_program_hands_in_is_taken_or_refused_by_name(name: str) -> None:
+    wrong: tuple[Any, ...] = (
+        *(Broken(), object(), 5, 1.5, "x", b"x", [], [5], [None], [[]], {}, {"x": 5}, float("nan"), 2**70, True),
+        *(np.array(5), np.array([1, 2]), "\ud800", ["\ud800"], [(1, 2, 3)], [("x", "y")], (5, Broken()), [Broken()]),
+    )
+    told = list[str]()
+    for value in wrong:
+        try:
+            parameters()[name].check(value)
+        except ParameterError as error:
+            told.append(str(error))
+    assert len(told) > 10
+    assert all(re.match(f"{name}: .*got .*, allowed .*; .", line) for line in told), told
+
+
 def test_texts_with_weights_are_read_as_they_are_written() -> None:
     kind = parameters()["terms"].kind
     texts = (("a dog", 1.0), ("red::blue", -0.5), ("x", 0.25))

@@ -11,6 +11,8 @@ from typing import Any
 
 from salon.frontends.client.aio import (
     AsyncClient,
+    AsyncConversations,
+    AsyncEntry,
     AsyncOps,
     AsyncOrganize,
     AsyncRemoteJob,
@@ -24,7 +26,7 @@ from salon.frontends.client.client import Client
 PATIENCE_S = 20.0
 PARTS = (
     *(AsyncClient, AsyncOps, AsyncOrganize, AsyncRemoteJob, AsyncRemotePair, AsyncRemotePicture, AsyncSettings),
-    AsyncTaste,
+    *(AsyncConversations, AsyncEntry, AsyncTaste),
 )  # what has methods that are to be waited for
 
 

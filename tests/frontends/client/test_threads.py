@@ -168,7 +168,7 @@ def test_what_it_loads() -> None:
         "import sys, salon.frontends.client.client\n"
         "print(sorted({name.split('.')[0] for name in sys.modules} & {'numpy', 'PIL', 'asyncio', 'rich'}))\n"
         "print(sorted(name for name in sys.modules if name.startswith('salon.') and not\n"
-        "    name.startswith(('salon.bounds', 'salon.errors', 'salon.system', 'salon.values',\n"
+        "    name.startswith(('salon.bounds', 'salon.errors', 'salon.given', 'salon.system', 'salon.values',\n"
         "    'salon.frontends.client', 'salon.frontends.wire', 'salon.parameters', 'salon.plugins',\n"
         "    'salon.recipe_text'))))\n"
         "salon.AsyncClient\n"

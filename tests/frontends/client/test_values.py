@@ -117,7 +117,7 @@ def test_the_rest_is_refused_at_once_by_its_name(connect: Connect, name: str) ->
 
 
 CALLS: dict[str, Callable[[Any], Any]] = {
-    "job": lambda client: client.job(Path("job-1")),
+    "id": lambda client: client.job(Path("job-1")),
     "limit": lambda client: client.jobs(limit="20"),
     "before": lambda client: client.jobs(before=1.5),
     "states": lambda client: client.jobs(states="done"),

@@ -5,13 +5,17 @@ from __future__ import annotations
 
 import inspect
 import os
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from salon.engine.errors import CheckpointError, SpecError
+from salon.engine.spec import GenerationSpec
 from salon.errors import OutputError, SalonError
 from salon.frontends.client.errors import Invalid
 from salon.frontends.client.uploads import LoraFile, read_bytes
@@ -26,22 +30,55 @@ from salon.studio.service.errors import WrongValue
 from salon.studio.studio import Studio
 from salon.zips import ZipFileWriter
 
+
+class Broken:
+    """What raises whatever is done with it."""
+
+    def __iter__(self) -> Iterator[Any]:
+        yield "a"
+        raise ValueError("out of joint")
+
+    def __fspath__(self) -> str:
+        raise ValueError("out of joint")
+
+
+NO_TEXT = (5, b"x", "\ud800", ["x"], object())
+NO_COUNT = (2**70, -(2**70), "x", 1.5, True)
+NO_LIST = (5, None, "job", b"job", True, Broken())
+NO_FILE = (5, "\ud800", "a\0b", Broken(), [])
 ODD: dict[str, tuple[Any, ...]] = {
-    "str": (5, b"x", "\ud800", object()),
-    "str | None": (5, b"x", "\ud800"),
-    "int": (2**70, -(2**70), "x", None),
-    "int | None": (2**70, "x"),
-    "Sequence[str]": (5, "job", [5], ["\ud800"]),
-    "Iterable[str]": (5, "job", [5]),
-    "Iterable[int]": (5, [2**70], ["x"]),
-    "Iterable[Source]": (5, [5]),
-    "Iterable[Any]": (5,),
-    "Iterable[Picture]": (5, [5]),
-    "Mapping[str, Any] | None": (5, "x"),
-    "str | os.PathLike[str]": (5, "\ud800", "a\0b"),
-    "str | os.PathLike[str] | bytes": (5, "\ud800", "a\0b"),
+    "str": (*NO_TEXT, None),
+    "str | None": NO_TEXT,
+    "Lane | str": (*NO_TEXT, None),
+    "Lane | str | None": NO_TEXT,
+    "int": (*NO_COUNT, None),
+    "int | None": NO_COUNT,
+    "float": ("1", None, True, float("nan"), -1),
+    "float | None": ("1", True, float("nan"), -1),
+    "bool": ("yes", 1, None),
+    "bool | None": ("yes", 1),
+    "Sequence[str]": (*NO_LIST, [5], ["\ud800"]),
+    "Iterable[str]": (*NO_LIST, [5]),
+    "Iterable[int]": (*NO_LIST, [2**70], ["x"]),
+    "Iterable[Source]": (*NO_LIST, [5]),
+    "Iterable[Any]": NO_LIST,
+    "Iterable[Picture]": (*NO_LIST, [5]),
+    "Mapping[str, Any] | None": (5, "x", ["x"], {5: 5}),
+    "Mapping[str, NDArray[Any]]": (5, None, "x", ["x"], {5: 5}),
+    "NDArray[Any]": (5, None, "x", ["x"], Broken()),
+    "tuple[float, float] | None": (5, "16:9", (1,), ("1", 2), Broken()),
+    "str | os.PathLike[str]": (*NO_FILE, None, b"x"),
+    "str | os.PathLike[str] | bytes": (*NO_FILE, None),
+    "str | os.PathLike[str] | bytes | tuple[str, int]": (*NO_FILE, None, (5, 0), ("j",), ("j", "0"), ("j", 2**70)),
+    "GenerationSpec": (5, None, "x"),
 }
-FILLED = {"jobs": ["j"], "picked": [0], "index": 0, "event": 1, "on": True, "chat": 1, "timeout_s": 5.0}
+OTHERWISE = {"id": "profile", "path": "LoRA|zip|no name of a file", "tokens": "adapter"}  # by another name
+SPEC = GenerationSpec(prompt="a cat", width=8, height=8, steps=1, seed=1)
+FREE = ("OnProgress | None", "OnPreview | None", "OnEnd | None", "Work | None", "Any")  # functions, and prices
+FILLED: dict[str, Any] = {
+    "jobs": ["j"], "picked": [0], "index": 0, "event": 1, "on": True, "chat": 1, "timeout_s": 5.0, "spec": SPEC,
+    "weights": {}, "tokens": np.zeros((1, 4), np.float32),
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -53,29 +90,38 @@ def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DurableStudio]:
         yield studio
 
 
-@pytest.mark.parametrize("part", ["", "organize", "taste", "chat", "job"])
+@pytest.mark.parametrize("part", ["", "organize", "taste", "chat", "job", "plain"])
 def test_every_argument_of_every_method(studio: DurableStudio, part: str, tmp_path: Path) -> None:
-    of: Any = DurableJob(studio, "j") if part == "job" else getattr(studio, part) if part else studio
+    parts = {"": studio, "job": DurableJob(studio, "j"), "plain": studio._context.studio}
+    of: Any = parts.get(part) or getattr(studio, part)
     asked, untyped = 0, []
     for name, method in inspect.getmembers(of, inspect.ismethod):
         arguments = inspect.signature(method).parameters.values()
-        if name.startswith("_") or name == "close":
+        if name.startswith("_") or name in ("close", "over"):
             continue
         needed = {one.name: one for one in arguments if one.default is one.empty and one.kind is not one.VAR_KEYWORD}
-        filled = {one: FILLED.get(one, str(tmp_path / "x")) for one in needed}
+        filled = {one: FILLED.get(one, str(tmp_path / "x")) for one in needed} | (
+            {"text": "a cat"} if name == "say" else {"name": "x"} if name == "put_preset" else {}
+        )
+        if "picture" in needed:
+            Image.new("RGB", (8, 8)).save(tmp_path / "x", "PNG")
         for one in arguments:
+            assert one.annotation in (*ODD, *FREE), f"{name}: say what {one.annotation} does not allow"
             for odd in ODD.get(one.annotation, ()):
                 if name == "new_profile" and odd == [5]:
                     continue  # a picture that is none is left out, and said
                 asked += 1
                 try:
                     found = method(**{**filled, one.name: odd})
+                    if inspect.isgenerator(found):
+                        next(found)
                     untyped.append(f"{name}({one.name}={odd!r}) = {found!r}")
-                except SalonError:
-                    pass
+                except SalonError as error:
+                    if not re.search(f"(^| ){one.name}\\b.*: got |{OTHERWISE.get(one.name, '^$')}", str(error)):
+                        untyped.append(f"{name}({one.name}={odd!r}): {error!r}")
                 except Exception as error:
                     untyped.append(f"{name}({one.name}={odd!r}): {error!r}")
-    assert untyped == []
+    assert not untyped, "\n".join(untyped)
     assert asked > {"": 80, "job": 1}.get(part, 20)
 
 
@@ -92,6 +138,13 @@ def test_what_is_within_what_is_handed_in(studio: DurableStudio) -> None:
     for method in methods:
         with pytest.raises(SpecError, match="^prompt: got 5"):
             method(5)
+    for call, name in (
+        (lambda: studio.imagine("a cat", parameters=5), "parameters"),
+        (lambda: studio.organize.put_preset("x", values={"aspect": Broken()}), "aspect"),
+        (lambda: plain.add_branch({"x": Broken()}), "weight 'x'"),  # type: ignore[dict-item]
+    ):
+        with pytest.raises(SalonError, match=f"^{name}: got"):
+            call()
     assert studio.jobs() == ()
     assert seconds_of(2**70) > 0
 
@@ -109,3 +162,38 @@ def test_a_number_is_no_file(studio: DurableStudio, tmp_path: Path) -> None:
                 with pytest.raises(error, match="name of a file"):
                     call(wrong)
         os.fstat(file.fileno())
+
+
+WRONG: dict[str, tuple[Any, ...]] = {  # of what is opened
+    "model": (5, b"x", Broken()), "text_encoder": (5, [5], Broken()), "vae": (5, Broken()), "ip_adapter": (5,),
+    "image_encoder": (5,), "device": (5, [5], Broken()), "workers": ("x", 1.5), "threads": ("x",), "backend": (5,),
+    "isa": (5,), "dtype": (5,), "unload_after": ("x",), "process": ("yes", 1),
+}  # fmt: skip
+OF_STUDIO: dict[str, tuple[Any, ...]] = {"limits": (5,), "policy": (5,), "deadlines": (5,)}
+OF_SERVICE: dict[str, tuple[Any, ...]] = {
+    "data": NO_FILE, "loras": (5, Broken()), "plans": (5,), "keep_days": ("x",), "quota_bytes": ("x", 1.5),
+    "operators": ("ab", 5, [5]), "image_links": ("yes",), "taste_unlock": ("x", None), "policy": (5, [5]),
+    "policy_stages": ("upload", 5), "chat_model": (5, None), "chat_timeout_s": ("x",),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", [*WRONG, *OF_STUDIO])
+def test_what_a_studio_is_opened_with(name: str) -> None:
+    for odd in {**WRONG, **OF_STUDIO}[name]:
+        options: dict[str, Any] = {name: odd}
+        with pytest.raises(SalonError, match=f"(^| ){name}: got .*, (allowed|want) "):
+            Studio(**options)
+
+
+@pytest.mark.parametrize("name", [*WRONG, *OF_SERVICE])
+def test_what_a_durable_studio_is_opened_with(name: str, tmp_path: Path) -> None:
+    for odd in {**WRONG, **OF_SERVICE}[name]:
+        options: dict[str, Any] = {"data": tmp_path / "data", name: odd}
+        with pytest.raises(SalonError, match=f"(^| ){name}: got .*, (allowed|want) "):
+            DurableStudio(**options)
+
+
+@pytest.mark.parametrize("clients", [5, [5], "ab", Broken()])
+def test_workers_that_are_none(clients: Any) -> None:
+    with pytest.raises(SpecError, match="^clients: got "):
+        Studio.over(clients)

@@ -1,0 +1,39 @@
+"""Say how the methods of a studio check what a program hands them."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from ..engine.errors import SpecError
+from ..engine.limits import Limits
+from ..engine.spec import GenerationSpec
+from ..given import Arguments, Read, each_of, name_of_file, names_and_values, one_of_class, plain_text
+from ..scheduler.policy import Policy
+from ..values import number_of, text_of
+from .workers.process import Deadlines
+
+
+def _pair(value: Any) -> tuple[float, float] | None:
+    numbers = each_of(number_of)(value)
+    return None if numbers is None or len(numbers) != 2 else (numbers[0], numbers[1])
+
+
+def _one_or_several(read: Read) -> Read:
+    return lambda value: each_of(read)(value) if read(value) is None else value
+
+
+ARGUMENTS: Final = Arguments(
+    SpecError,
+    {
+        "prompt: str": ("text", text_of),  # the engine says what of it cannot be read
+        "tuple[float, float]": ("two numbers, width and height", _pair),
+        "Mapping[str, NDArray[Any]]": ("arrays by name", names_and_values),
+        "GenerationSpec": ("a spec, as `make_spec` returns it", one_of_class(GenerationSpec)),
+        "str | Sequence[str]": ("a list of devices' names", _one_or_several(plain_text)),
+        "Sequence[str | Path]": ("a list of paths", _one_or_several(name_of_file)),
+        "Sequence[WorkerClient]": ("a list of workers", each_of(lambda one: one if hasattr(one, "name") else None)),
+        "Limits": ("Limits", one_of_class(Limits)),
+        "Policy": ("a Policy of the scheduler", one_of_class(Policy)),
+        "Deadlines": ("Deadlines", one_of_class(Deadlines)),
+    },
+)
