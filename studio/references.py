@@ -167,10 +167,26 @@ def read_file(path: str | os.PathLike[str], name: str = "style reference") -> by
     except OSError as error:
         told = explain(error)
         raise ReferenceRefused(f"{what}: {told.got}; {told.remedy}") from error
+    want_small(data, what)
+    return data
+
+
+def want_small(data: bytes, name: str) -> None:
+    """Raise ReferenceRefused, which calls the file `name`, if it is larger than the file of a picture may be.
+
+    It is asked of what is brought. What Salon has drawn may be larger.
+    """
     if len(data) > MAX_REFERENCE_BYTES:
         got, allowed = f"more than {MAX_REFERENCE_BYTES:,} bytes", f"up to {MAX_REFERENCE_BYTES:,}"
-        raise ReferenceRefused(complaint(what, got, allowed, "save it smaller"))
-    return data
+        raise ReferenceRefused(complaint(name, got, allowed, "save it smaller"))
+
+
+def bytes_of(picture: str | os.PathLike[str] | bytes) -> bytes:
+    """Return the bytes of a picture that a program brings: its file, or they themselves. Raises as `read_file`."""
+    if not isinstance(picture, bytes):
+        return read_file(picture, "picture")
+    want_small(picture, "picture")
+    return picture
 
 
 def read_picture(data: bytes, name: str = "style reference") -> ReferencePicture:

@@ -34,7 +34,7 @@ from .given import ARGUMENTS
 from .inquiring import describing, shortening
 from .job import Job, OnEnd, OnPreview, OnProgress, UInt8
 from .loras import LoraShelf
-from .references import aspect_of, digest_of, pictures_of, read_file, read_picture, size_of, with_sizes
+from .references import aspect_of, bytes_of, digest_of, pictures_of, read_picture, size_of, with_sizes
 from .resources import References
 from .scheduling.billing import Billing
 from .scheduling.loop import Loop
@@ -221,9 +221,9 @@ class Studio:
             picture: its file, or the bytes of one.
 
         Raises:
-            ReferenceRefused: the file cannot be read, or is no picture.
+            ReferenceRefused: the file cannot be read, is no picture, or is larger than `MAX_REFERENCE_BYTES`.
         """
-        data = picture if isinstance(picture, bytes) else read_file(picture, "picture")
+        data = bytes_of(picture)
         read_picture(data, "picture")
         digest = digest_of(data)
         self.references.put_file(digest, data)

@@ -34,7 +34,7 @@ from ..errors import JobTimeout, StudioClosed
 from ..job import seconds_of
 from ..loras import file_of
 from ..prompt.plan import Plan
-from ..references import digest_of, read_file
+from ..references import bytes_of, digest_of
 from ..threads import check_process, start_thread, thread_pool
 from .context import OpenStudio, ServiceContext, open_studio
 from .durable_job import ANSWER_S, DurableJob, Listener
@@ -282,11 +282,11 @@ class DurableStudio:
             picture: its file, or the bytes of one.
 
         Raises:
-            ReferenceRefused: the file cannot be read, or is no picture.
+            ReferenceRefused: the file cannot be read, is no picture, or is larger than `MAX_REFERENCE_BYTES`.
             PolicyBlocked, PolicyTimeout, PolicyDown: as of `imagine`.
             StoreError, TooSlow, JobTimeout: it could not be stored, or not in time.
         """
-        data = picture if isinstance(picture, bytes) else read_file(picture, "picture")
+        data = bytes_of(picture)
         digest = digest_of(data)
         self._ask(self._open.jobs.references.add(LOCAL, digest, data), timeout_s)
         return digest
@@ -298,7 +298,7 @@ class DurableStudio:
             path: a safetensors file in the layout of diffusers, kohya, Comfy or LyCORIS.
 
         Raises:
-            CheckpointError: it cannot be read, is no LoRA, or one for another model.
+            CheckpointError: it cannot be read, is no LoRA, one for another model, or larger than `MAX_LORA_BYTES`.
             PolicyBlocked, PolicyTimeout, PolicyDown: as of `imagine`.
             StoreError, TooSlow, JobTimeout: it could not be stored, or not in time.
         """

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any, Final
 from msgspec.structs import replace
 
 from ...bounds import LOCAL
+from ...errors import complaint
 from ...parameters.references import DIGEST
 from ...values import path_of
-from ..errors import ReferenceRefused
+from ..errors import ReferenceRefused, TasteRefused
+from ..taste.contents import MOST_OF_ONE
 from ..taste.types import (
     PROFILE,
     Dependants,
@@ -145,7 +147,14 @@ class DurableTaste:
         return self._studio._open.taste
 
     def _brought(self, pictures: Iterable[Picture], timeout_s: float) -> tuple[tuple[str, ...], tuple[LeftOut, ...]]:
-        """Return (the digests of pictures, which are kept now, those that are none and why)."""
+        """Return (the digests of pictures, which are kept now, those that are none and why).
+
+        TasteRefused: they are more than a moodboard has; none is kept.
+        """
+        pictures = tuple(pictures)
+        if len(pictures) > MOST_OF_ONE:
+            got, allowed = f"{len(pictures):,}", f"up to {MOST_OF_ONE}"
+            raise TasteRefused(complaint("pictures", got, allowed, "leave some out"))
         digests, left_out = list[str](), list[LeftOut]()
         for number, picture in enumerate(pictures, 1):
             if isinstance(picture, str) and DIGEST.fullmatch(picture):

@@ -12,7 +12,7 @@ import msgspec
 
 from ...errors import complaint
 from ..errors import QuotaExceeded
-from ..references import digest_of, read_picture
+from ..references import digest_of, read_picture, want_small
 from ..store.blobs import is_digest
 from ..store.domains.files import FileRow
 from ..store.writes import Put, Remove
@@ -57,12 +57,13 @@ class ServiceFiles:
         """Keep a file, and return it once it is on disk. The same file again has the new name.
 
         Raises:
-            ReferenceRefused: it is no picture.
+            ReferenceRefused: it is no picture, or too large.
             QuotaExceeded: the account has too many files.
             StoreError, TooSlow: it could not be stored.
         """
 
         def look() -> str:
+            want_small(data, "file")
             read_picture(data, "file")
             return digest_of(data)
 

@@ -21,7 +21,7 @@ from typing import Any, Final
 
 import msgspec
 
-from ...bounds import DIGEST, LORA_NAME
+from ...bounds import DIGEST, LORA_NAME, MAX_LORA_BYTES
 from ...engine.errors import CheckpointError, SpecError, UnreadableFile
 from ...errors import complaint
 from ...system import explain, flush_file, flush_folder, make_folder
@@ -199,6 +199,7 @@ class ServiceLoras:
         part = self._new_part()
 
         def copy() -> str:
+            _want_small(path)
             self._context.studio.loras.rules.open(path)
             offset = 0
             for data in _pieces(path):
@@ -355,14 +356,33 @@ def _faults(path: Path) -> Iterator[None]:
 
 
 def _pieces(path: Path) -> Iterator[bytes]:
-    """Yield the bytes of a file. UnreadableFile: the system does not read it."""
+    """Yield the bytes of a file. UnreadableFile: the system does not read it, or it grows beyond `MAX_LORA_BYTES`."""
+    left = MAX_LORA_BYTES
     try:
         with path.open("rb") as file:
             while data := file.read(PIECE):
+                left -= len(data)
+                if left < 0:
+                    raise _too_large(path, f"more than {MAX_LORA_BYTES:,} bytes")
                 yield data
     except OSError as error:
         told = explain(error)
         raise UnreadableFile(f"cannot be read ({told.got})", path=path, remedy=told.remedy) from error
+
+
+def _want_small(path: Path) -> None:
+    """Raise UnreadableFile if a LoRA that is brought is larger than one may be, before anything of it is read."""
+    try:
+        size = path.stat().st_size
+    except OSError:
+        return  # who reads it says so
+    if size > MAX_LORA_BYTES:
+        raise _too_large(path, f"{size:,} bytes")
+
+
+def _too_large(path: Path, found: str) -> UnreadableFile:
+    expected, remedy = f"up to {MAX_LORA_BYTES:,} bytes", "take one of lower rank"
+    return UnreadableFile("too large a LoRA", path=path, expected=expected, found=found, remedy=remedy)
 
 
 def _write(path: Path, offset: int, data: bytes) -> None:

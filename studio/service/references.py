@@ -24,7 +24,7 @@ from ...engine.spec import GenerationSpec
 from ...engine.start import PictureForm, PictureUse, forms_of, path_bytes
 from ...errors import complaint
 from ..errors import BlobMissing
-from ..references import OMNI, aspect_of, digest_of, pictures_of, read_picture, with_sizes
+from ..references import OMNI, aspect_of, digest_of, pictures_of, read_picture, want_small, with_sizes
 from ..resources import digests_of, needed, not_here
 from ..store.blobs import Blobs
 from ..store.domains.references import ReferenceRow
@@ -102,6 +102,7 @@ class ServiceReferences:
         """Store a picture's file. Raises as `upload`."""
 
         def check() -> None:
+            want_small(data, "upload")
             if (real := digest_of(data)) != digest:
                 got = f"a file with sha256 {real[:12]}..."
                 raise WrongValue(complaint("upload", got, f"{digest[:12]}..., as was said", "bring it again"))

@@ -14,16 +14,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from salon.bounds import MAX_LORA_BYTES, MAX_REFERENCE_BYTES
 from salon.engine.errors import CheckpointError, SpecError
 from salon.engine.spec import GenerationSpec
 from salon.errors import OutputError, SalonError
 from salon.frontends.client.errors import Invalid
 from salon.frontends.client.uploads import LoraFile, read_bytes
 from salon.frontends.fake.worker import Behaviour, FakeWorker
-from salon.studio.errors import ReferenceRefused
+from salon.studio.errors import ReferenceRefused, TasteRefused
 from salon.studio.job import seconds_of
 from salon.studio.loras import file_of
 from salon.studio.references import read_file
+from salon.studio.service import loras
 from salon.studio.service.durable_job import DurableJob
 from salon.studio.service.embedded import DurableStudio
 from salon.studio.service.errors import WrongValue
@@ -42,10 +44,10 @@ class Broken:
         raise ValueError("out of joint")
 
 
-NO_TEXT = (5, b"x", "\ud800", ["x"], object())
-NO_COUNT = (2**70, -(2**70), "x", 1.5, True)
-NO_LIST = (5, None, "job", b"job", True, Broken())
-NO_FILE = (5, "\ud800", "a\0b", Broken(), [])
+NO_TEXT: tuple[Any, ...] = (5, b"x", "\ud800", ["x"], object())
+NO_COUNT: tuple[Any, ...] = (2**70, -(2**70), "x", 1.5, True)
+NO_LIST: tuple[Any, ...] = (5, None, "job", b"job", True, Broken())
+NO_FILE: tuple[Any, ...] = (5, "\ud800", "a\0b", Broken(), [])
 ODD: dict[str, tuple[Any, ...]] = {
     "str": (*NO_TEXT, None),
     "str | None": NO_TEXT,
@@ -197,3 +199,38 @@ def test_what_a_durable_studio_is_opened_with(name: str, tmp_path: Path) -> None
 def test_workers_that_are_none(clients: Any) -> None:
     with pytest.raises(SpecError, match="^clients: got "):
         Studio.over(clients)
+
+
+def test_what_is_larger_than_may_be_brought(studio: DurableStudio, tmp_path: Path) -> None:
+    """The bounds are those of uploads, for bytes and for files; nothing of what is refused is kept."""
+    large = b"\x89PNG" + bytes(MAX_REFERENCE_BYTES)
+    for call in (studio.add_reference, studio._context.studio.add_reference, studio._context.studio.describe):
+        for given in (large, tmp_path / "large.png"):
+            (tmp_path / "large.png").write_bytes(large)
+            with pytest.raises(
+                ReferenceRefused, match=r"^picture.*: got more than 16,777,216 bytes, allowed up to 16,7"
+            ):
+                call(given)
+    with pytest.raises(TasteRefused, match="^pictures: got 101, allowed up to 100; leave some out"):
+        studio.taste.new_profile("board", "moodboard", [large] * 101)
+    assert studio.taste.profiles() == ()
+
+
+def test_a_lora_that_is_larger_than_may_be_brought(
+    studio: DurableStudio, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "large.safetensors"
+    with open(path, "wb") as file:
+        file.truncate(MAX_LORA_BYTES + 1)  # of holes, which are not read
+    folder = Path(studio._context.options.data) / "loras"
+    with pytest.raises(
+        CheckpointError, match="too large a LoRA, expected up to 1,073,741,824 bytes, found 1,073,741,825"
+    ):
+        studio.add_lora(path)
+    assert [each for each in folder.rglob("*") if each.is_file()] == []
+    path.write_bytes(bytes(40))
+    monkeypatch.setattr(loras, "MAX_LORA_BYTES", 39)
+    with pytest.raises(CheckpointError, match="found 40 bytes; take one of lower rank"):
+        studio.add_lora(path)
+    with pytest.raises(CheckpointError, match="found more than 39 bytes"):  # one that has grown since
+        list(loras._pieces(path))
