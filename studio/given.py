@@ -7,15 +7,15 @@ from typing import Any, Final
 from ..engine.errors import SpecError
 from ..engine.limits import Limits
 from ..engine.spec import GenerationSpec
-from ..given import Arguments, Read, each_of, name_of_file, names_and_values, one_of_class, plain_text
+from ..given import Arguments, Read, each_of, items_of, name_of_file, names_and_values, one_of_class, plain_text
 from ..scheduler.policy import Policy
 from ..values import number_of, text_of
 from .workers.process import Deadlines
 
 
-def _pair(value: Any) -> tuple[float, float] | None:
-    numbers = each_of(number_of)(value)
-    return None if numbers is None or len(numbers) != 2 else (numbers[0], numbers[1])
+def _pair(value: Any) -> tuple[Any, ...] | None:
+    items = items_of(value)  # as they are: messages show 2:1, and not 2.0:1.0
+    return None if items is None or len(items) != 2 or None in map(number_of, items) else items
 
 
 def _one_or_several(read: Read) -> Read:
