@@ -38,6 +38,8 @@ from .safetensors_file import SafetensorsFile, TensorInfo
 from .weight_files import WeightFiles, find_weights
 
 EMBEDDED = Path(__file__).parents[1] / "models" / "mini"  # the model that comes with Salon
+# Parts without weights that cannot be named apart: a file in place of a folder's denoiser draws by those of the folder.
+STOOD_IN = frozenset({"scheduler", "processor"})
 
 
 class Tensors(Protocol):
@@ -300,11 +302,14 @@ class Checkpoint:
         path: the folder.
         index: the contents of model_index.json.
         components: name -> `Component`, for every component that the index names.
+        base: the folder of the whole model in which a single file stands in place of the denoiser; None: there is none.
 
     Raises:
         ModelNotFound: the folder does not exist.
         MissingFile, UnreadableFile, MalformedFile, WrongConfig: its index is not right.
     """
+
+    base: Path | None = None
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
@@ -349,6 +354,23 @@ class Checkpoint:
         assert component.kind is not None, f"{name}: a part named apart without its class"
         self.components[name] = component
         self.index = {**self.index, name: list(component.kind)}
+
+    def stand_in(self, base: Checkpoint) -> None:
+        """Draw as a whole model does, in whose folder this file stands in place of the denoiser.
+
+        What can be named apart (text encoders, the autoencoder) is not taken: a caller names these.
+        """
+        self.base = base.path
+        self.index |= {
+            name: value
+            for name, value in base.index.items()
+            if not (name in base.components or value == [None, None] or name == "_diffusers_version")
+        }
+        for name in STOOD_IN & base.components.keys():
+            if base.components[name].path.is_dir():
+                part = Component(base.components[name].path, name)
+                part.kind = (str(base.index[name][0]), str(base.index[name][1]))
+                self.replace(name, part)
 
     def component(self, name: str) -> Component:
         """Return a component that the model must have.

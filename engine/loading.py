@@ -42,6 +42,7 @@ from .taught import Taught, read_taught
 from .text.pipeline import SeesPictures, TextEncoding, TextPipeline, read_only
 from .text.pipelines import reader_of
 from .text.reader import words_of
+from .weight_files import or_whole
 
 FORMAT = 1  # version of salon.json
 SETTINGS = {  # keys of salon.json that `load_model` passes over -> what reads them
@@ -303,6 +304,7 @@ def _refuse_wordless(checkpoint: Checkpoint, salon: Config, read: Iterable[str],
     if lacks and checkpoint.path.is_file():
         remedy = "name its text encoders, and the folders of their tokenizers, with --text-encoder"
         remedy += "" if "vae" in checkpoint.components or "vae" not in read else ", and its autoencoder with --vae"
+        remedy += or_whole(checkpoint.path)
     elif lacks and not salon.path.is_file():
         remedy += ", or name its text encoders and their tokenizers with --text-encoder"
     raise WrongConfig(

@@ -12,6 +12,7 @@ from typing import Final, TypeAlias
 from .checkpoint import Checkpoint
 from .config import Config
 from .errors import UnknownArchitecture, WrongConfig
+from .weight_files import or_whole
 
 APART: Final = {  # start of a component's name -> the way to name it apart
     "vae": "name it with --vae, a file or a folder",
@@ -41,6 +42,8 @@ def want_components(checkpoint: Checkpoint, read: Mapping[str, Classes], unread:
             expected = None if way is None else f"a {library} component, {' or '.join(classes)}"
             if way is not None and (more := [each for each in _apart(read) if each not in checkpoint.components][1:]):
                 way += f"; {', '.join(more)} {'is' if len(more) == 1 else 'are'} missing as well"
+            if way is not None:
+                way += or_whole(checkpoint.path)
             raise WrongConfig(
                 "missing component", path=index.path, key=name, expected=expected, found=known, remedy=way
             )

@@ -60,12 +60,14 @@ ARRAYS: Final = {
     "patchify_proj.weight": "LTX, which makes video",
     "blocks.0.cross_attn.kv_linear.weight": "Sana or PixArt",
 }
-# What a whole folder has in diffusers' layout, and under other names than a single file.
+# Denoisers in diffusers' layout, under other names than the makers'. The first that fits decides.
 DENOISERS: Final = {
-    "transformer_blocks.0.norm1_context.linear.weight": "a transformer of FLUX.1 or SD3 in diffusers' layout",
-    "double_stream_modulation_img.linear.weight": "a transformer of FLUX.2 in diffusers' layout",
-    "text_fusion.projector.weight": "a transformer of Krea 2 in diffusers' layout",
-    "down_blocks.0.resnets.0.conv1.weight": "a UNet in diffusers' layout",
+    "pos_embed.proj.weight": "Stable Diffusion 3 or PixArt, a transformer in diffusers' layout",
+    "time_text_embed.text_embedder.linear_1.weight": "FLUX.1, its transformer in diffusers' layout",
+    "single_stream_modulation.linear.weight": "FLUX.2, its transformer in diffusers' layout",
+    "text_fusion.projector.weight": "Krea 2, its transformer in diffusers' layout",
+    "add_embedding.linear_1.weight": "SDXL, its UNet in diffusers' layout",
+    "down_blocks.0.resnets.0.conv1.weight": "Stable Diffusion 1 or 2, its UNet in diffusers' layout",
 }
 # What goes with a model. The names of a ControlNet are a UNet's, too, so these are looked at before `DENOISERS`.
 PARTS: Final = {

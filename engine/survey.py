@@ -9,7 +9,7 @@ from pathlib import Path
 from ..kernels import backends
 from .checkpoint import Checkpoint, Component, Format
 from .config import read_json
-from .errors import CheckpointError
+from .errors import CheckpointError, printable
 from .families import family_of, schedulers_of
 from .files.image_adapter import image_adapter_parts
 from .files.opening import ModelPath, open_checkpoint, parts_read, salon_of
@@ -105,7 +105,7 @@ def survey(
         parts += tuple(Part(part, each.kind[1], each.parameters, True, "") for part, each in more.items() if each.kind)
         needed = sum(weight_bytes(components, _itemsize(compute), linear).values())
         loading = loading_bytes(components)
-        notes = _notes(components)
+        notes = (*_stands_in(checkpoint), *_notes(components))
         want_components(checkpoint, read, family.UNREAD)
         if (reader := reader_of(salon)) is not None:
             family.want_text(components, *reader.widths(components, salon))
@@ -129,6 +129,14 @@ def _what(path: Path) -> str:
         family = describe_pipeline(named)
         return named if family is None else f"{named} ({family})"
     return f"a single file: {describe_file(open_file(path).tensors)}" if path.is_file() else "nothing"
+
+
+def _stands_in(checkpoint: Checkpoint) -> tuple[str, ...]:
+    """Return what is to be told of a file that draws as a part of a folder would."""
+    if checkpoint.base is None:
+        return ()
+    folder = printable(str(checkpoint.base))
+    return (f"it stands in place of the denoiser of {folder}: its config, scheduler and settings are that folder's",)
 
 
 def _notes(components: Mapping[str, Component]) -> tuple[str, ...]:

@@ -18,6 +18,7 @@ from .config import Config
 from .denoiser import AdapterTable, Float32, Pages, Sample
 from .denoisers import PlainDenoiser, parts_of
 from .errors import UnknownArchitecture
+from .files import lone_unet
 from .files import unet as originals
 from .info import Architecture
 from .memory import MemoryCoefficients
@@ -40,7 +41,6 @@ COMPONENTS: Final[Mapping[str, Classes]] = {
     "unet": ("diffusers", (ARCHITECTURE,)),
     "vae": codecs.codec(CODEC).CLASSES,
 }
-V_PREDICTION, ZERO_SNR = "v_pred", "ztsnr"  # arrays by which single files say how they were trained
 BETAS: Final[Mapping[str, Any]] = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
 SCHEDULERS: Final[Classes] = ("diffusers", tuple(SOLVERS))
 
@@ -205,11 +205,12 @@ def parts_with_unet(
         CheckpointError: arrays are missing or of other shapes.
     """
     settings = dict(scheduler)
-    if V_PREDICTION in file.tensors:
+    if originals.V_PREDICTION in file.tensors:
         settings["prediction_type"] = "v_prediction"
-    if ZERO_SNR in file.tensors:
+    if originals.ZERO_SNR in file.tensors:
         settings["rescale_betas_zero_snr"] = True
-    return parts_of(file, originals.unet(file, prefix), settings, whole=bool(prefix), text=text, vae=vae)
+    model = lone_unet.unet(file, prefix) if lone_unet.prefix_of(file) == prefix else originals.unet(file, prefix)
+    return parts_of(file, model, settings, whole=bool(prefix), text=text, vae=vae)
 
 
 def want_text(components: Mapping[str, Component], width: int, pooled: int) -> None:

@@ -11,6 +11,7 @@ which of them counts. This module does not guess: it refuses such a folder.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,13 +19,27 @@ from pathlib import Path
 from typing import Final, NoReturn
 
 from .config import read_json
-from .errors import AmbiguousWeights, MalformedFile, MissingFile, UnreadableFile, UnsafeFile
+from .errors import AmbiguousWeights, MalformedFile, MissingFile, UnreadableFile, UnsafeFile, printable
 from .safetensors_file import PICKLE_REMEDY, PICKLE_SUFFIXES
 
+INDEX: Final = "model_index.json"  # of a whole model's folder
+CONFIG: Final = "config.json"  # of a part's
 # diffusers' name first, then transformers'.
 NAMES: Final = ("diffusion_pytorch_model", "model")
 _SHARD: Final = re.compile(r".*-\d{5}-of-\d{5}(\..*)?\.safetensors")
 _SHOWN: Final = 5  # number of files that an error names
+
+
+def folder_of(path: Path) -> Path | None:
+    """Return the folder of the whole model that a file of a part lies in; None: it lies in none."""
+    place = Path(os.path.abspath(path)).parent  # a link stays one: in a download cache it is what lies in the folder
+    return place.parent if (place.parent / INDEX).is_file() and (place / CONFIG).is_file() else None
+
+
+def or_whole(path: Path) -> str:
+    """Return the other way out for who named a part's file and not its model; "": it lies in no model's folder."""
+    folder = folder_of(path) if path.is_file() else None
+    return "" if folder is None else f"; or name the folder of the whole model, {printable(str(folder))}"
 
 
 @dataclass(frozen=True)

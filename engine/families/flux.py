@@ -150,7 +150,7 @@ def of_file(file: TensorFile) -> Mapping[str, Component]:
     if prefix is None:
         return {}
     transformer = originals.transformer(file, prefix)
-    settings = DEV_SCHEDULER if transformer.config.values["guidance_embeds"] else SCHNELL_SCHEDULER
+    settings = DEV_SCHEDULER if originals.embeds_guidance(file, prefix) else SCHNELL_SCHEDULER
     return parts_of(file, transformer, settings, whole=bool(prefix), text=TEXT, vae=VAE)
 
 
@@ -164,7 +164,7 @@ def settings(checkpoint: Checkpoint) -> Mapping[str, Any]:
     if reads_prompts(checkpoint, TEXT):
         found["text"] = {"pipeline": READER, "tokens": SCHNELL_TOKENS if schnell else DEV_TOKENS}
     path = checkpoint.path
-    named = KONTEXT_MARK in path.stem.lower() if path.is_file() else checkpoint.index.get("_class_name") == KONTEXT
+    named = checkpoint.index.get("_class_name") == KONTEXT or (path.is_file() and KONTEXT_MARK in path.stem.lower())
     if values.get("out_channels") not in (None, values.get("in_channels")):
         found["defaults"] = {"steps": FILL_STEPS, "embedded_guidance": FILL_GUIDANCE}
     elif named and not schnell:

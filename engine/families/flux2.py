@@ -135,10 +135,11 @@ def settings(checkpoint: Checkpoint) -> Mapping[str, Any]:
     dev = "transformer" in components and components["transformer"].config.values.get("guidance_embeds", True)
     if checkpoint.path.is_file():
         marks = checkpoint.path.stem.lower().replace("_", "-").split("-")
-        distilled, keeping = BASE_MARK not in marks, not dev and KEEPING_MARK in marks
+        told = None if checkpoint.base is None else _forms(checkpoint.index)
+        keeping = not dev and (KEEPING_MARK in marks or (told is not None and told[1]))
+        distilled = BASE_MARK not in marks and (told is None or told[0] or keeping)
     else:
-        keeping = checkpoint.index.get("_class_name") == KEEPING
-        distilled = bool(checkpoint.index.get("is_distilled", keeping))
+        distilled, keeping = _forms(checkpoint.index)
     defaults: dict[str, Any] = {"steps": STEPS if dev or not distilled else DISTILLED_STEPS}
     if not dev and not distilled:
         defaults["guidance_scale"] = KLEIN_GUIDANCE
@@ -149,6 +150,12 @@ def settings(checkpoint: Checkpoint) -> Mapping[str, Any]:
         template = "flux2" if checkpoint.index["text_encoder"][1] == MISTRAL else "flux2_klein"
         found["text"] = {"pipeline": READER, "template": template}
     return found
+
+
+def _forms(index: Mapping[str, Any]) -> tuple[bool, bool]:
+    """Return of a folder's index whether the model is distilled, and whether it keeps references."""
+    keeping = index.get("_class_name") == KEEPING
+    return bool(index.get("is_distilled", keeping)), keeping
 
 
 def want_text(components: Mapping[str, Component], width: int, pooled: int) -> None:

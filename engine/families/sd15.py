@@ -8,6 +8,7 @@ from typing import Any, Final
 from ...kernels.ops import Ops
 from ..checkpoint import Checkpoint, Component
 from ..denoisers import reads_prompts
+from ..files import lone_unet
 from ..files import unet as originals
 from ..pipeline import Classes
 from ..tensor_file import TensorFile
@@ -45,7 +46,10 @@ def fits(checkpoint: Checkpoint) -> bool:
 
 
 def of_file(file: TensorFile) -> Mapping[str, Component]:
-    """See `Family`. Stable Diffusion 2 projects in another way."""
+    """See `Family`. Stable Diffusion 2 projects in another way, and is read where a folder says the rest of it."""
+    own = lone_unet.prefix_of(file)
+    if own is not None:
+        return {} if lone_unet.is_xl(file, own) else parts_with_unet(file, own, TEXT, VAE, SCHEDULER)
     prefix = originals.prefix_of(file)
     if prefix is None or originals.is_xl(file, prefix) or not originals.projects_by_convolution(file, prefix):
         return {}

@@ -8,6 +8,7 @@ from typing import Any, Final
 from ...kernels.ops import Ops
 from ..checkpoint import Checkpoint, Component
 from ..denoisers import reads_prompts
+from ..files import lone_unet
 from ..files import unet as originals
 from ..pipeline import Classes, index_of
 from ..tensor_file import TensorFile
@@ -50,6 +51,9 @@ def fits(checkpoint: Checkpoint) -> bool:
 
 def of_file(file: TensorFile) -> Mapping[str, Component]:
     """See `Family`. The refiner has label embeddings too, and another text encoder in front."""
+    own = lone_unet.prefix_of(file)
+    if own is not None:
+        return parts_with_unet(file, own, TEXT, VAE, SCHEDULER) if lone_unet.is_xl(file, own) else {}
     prefix = originals.prefix_of(file)
     if prefix is None or not originals.is_xl(file, prefix) or REFINER in file.tensors:
         return {}

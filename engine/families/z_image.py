@@ -113,7 +113,8 @@ def of_file(file: TensorFile) -> Mapping[str, Component]:
         return {}
     shift = TURBO_SHIFT if _told(file.path.stem) is not False else BASE_SHIFT
     scheduler = {"_class_name": SCHEDULER, "num_train_timesteps": 1000, "shift": shift, "use_dynamic_shifting": False}
-    return parts_of(file, originals.transformer(file, prefix), scheduler, whole=bool(prefix), text=TEXT, vae=VAE)
+    transformer = originals.transformer(file, prefix, nameless=_told(file.path.stem) is None)
+    return parts_of(file, transformer, scheduler, whole=bool(prefix), text=TEXT, vae=VAE)
 
 
 def settings(checkpoint: Checkpoint) -> Mapping[str, Any]:
@@ -131,7 +132,9 @@ def settings(checkpoint: Checkpoint) -> Mapping[str, Any]:
 def is_turbo(checkpoint: Checkpoint) -> bool:
     """Return whether a checkpoint is the distilled model: by a name that says it, or else by its scheduler's shift."""
     names = [checkpoint.path.stem if checkpoint.path.is_file() else checkpoint.path.name]
-    names += [part for part in checkpoint.path.absolute().parts if part.startswith("models--")]  # of a download cache
+    folder = checkpoint.base or checkpoint.path
+    names += [] if checkpoint.base is None else [checkpoint.base.name]
+    names += [part for part in folder.absolute().parts if part.startswith("models--")]  # of a download cache
     names += [str(checkpoint.index.get("_name_or_path", ""))]
     for name in names:
         told = _told(name)

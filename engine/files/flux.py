@@ -1,4 +1,4 @@
-"""Read the original files of FLUX.1 (Black Forest Labs) as diffusers' `FluxTransformer2DModel`.
+"""Read single files of FLUX.1 as diffusers' `FluxTransformer2DModel`: the originals (Black Forest Labs), and its own.
 
 Alone (`flux1-dev.safetensors`), or within a file that has text encoders and autoencoder too, behind a prefix.
 """
@@ -6,18 +6,24 @@ Alone (`flux1-dev.safetensors`), or within a file that has text encoders and aut
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 from ..errors import UnknownArchitecture
 from ..tensor_file import TensorFile, TensorInfo
-from ..weights.flux import ARCHITECTURE
+from ..weights.flux import ARCHITECTURE, FluxConfig
+from .lone import LoneDenoiser, not_in_shapes
 from .renamed import FileComponent, Piece, Ranges, count_of, shape_of, thirds
 
 PREFIXES: Final = ("", "model.diffusion_model.")
 MARK: Final = "double_blocks.0.img_attn.norm.query_norm.scale"
 # Files that have the mark too, and are of another family: a key of theirs -> what it is.
 OTHERS: Final = ("single_stream_modulation.lin.weight", "distilled_guidance_layer.in_proj.bias")
+# Names in diffusers' layout, by which files in it are told; those of others have some of these, and one of the last.
+OWN_MARKS: Final = (
+    "time_text_embed.text_embedder.linear_1.weight", "context_embedder.weight", "x_embedder.weight", "proj_out.weight",
+)  # fmt: skip
+OWN_OTHERS: Final = ("pos_embed.proj.weight", "controlnet_blocks.0.weight")  # Stable Diffusion 3, ControlNets
 HEAD: Final = 128  # the one head width of the originals, with these columns for each axis of the rotation
 AXES: Final = (16, 56, 56)
 
@@ -64,7 +70,12 @@ def prefix_of(file: TensorFile) -> str | None:
     for prefix in PREFIXES:
         if f"{prefix}{MARK}" in file.tensors and not any(f"{prefix}{key}" in file.tensors for key in OTHERS):
             return prefix
-    return None
+    return next((prefix for prefix in PREFIXES if _is_own(file, prefix)), None)
+
+
+def embeds_guidance(file: TensorFile, prefix: str) -> bool:
+    """Return whether a file's transformer reads guidance, as [dev] does and [schnell] does not."""
+    return _key_of(file, prefix)("time_text_embed.guidance_embedder.linear_1.weight") in file.tensors
 
 
 def transformer(file: TensorFile, prefix: str) -> FileComponent:
@@ -73,31 +84,67 @@ def transformer(file: TensorFile, prefix: str) -> FileComponent:
     Raises:
         MissingKey, WrongShape, UnknownArchitecture: the arrays are not those of FLUX.1.
     """
-    pieces = dict(_pieces(file.tensors, prefix))
-    return FileComponent("transformer", ("diffusers", ARCHITECTURE), file, pieces, _config(file, prefix))
-
-
-def _config(file: TensorFile, prefix: str) -> dict[str, Any]:
-    """Return what diffusers' config.json would say."""
-    width, channels = shape_of(file, f"{prefix}img_in.weight", 2)
-    (head,) = shape_of(file, f"{prefix}{MARK}", 1)
-    if head != HEAD or width % head:
+    kind, own = ("diffusers", ARCHITECTURE), _is_own(file, prefix)
+    key, norm = _key_of(file, prefix), f"{prefix}{MARK}"
+    if own:
+        blocks = "transformer_blocks" if count_of(file, f"{prefix}transformer_blocks.") else "single_transformer_blocks"
+        norm = f"{prefix}{blocks}.0.attn.norm_q.weight"
+    exact, usual = _config(file, prefix, key, norm), {"axes_dims_rope": list(AXES)}
+    head, heads = exact["attention_head_dim"], exact["num_attention_heads"]
+    found = f"heads of {head} columns"
+    if own:
+        what = "columns of a head for each axis of the rotation (axes_dims_rope)"
+        unknown = None if head == HEAD else not_in_shapes(file, norm, what, found, "transformer")
+        return LoneDenoiser("transformer", kind, file, prefix, exact, usual, FluxConfig.read, unknown=unknown)
+    if head != HEAD:
         raise UnknownArchitecture(
-            "head width", path=file.path, key=f"{prefix}{MARK}", expected=f"{HEAD}, as all of FLUX.1 have it",
-            found=f"{head} of {width}", remedy="use a folder in diffusers' layout, whose config.json says more",
+            "head width", path=file.path, key=norm, expected=f"{HEAD}, as all of FLUX.1 have it",
+            found=f"{head}, in {heads} heads", remedy="use a folder in diffusers' layout, whose config.json says more",
         )  # fmt: skip
+    pieces = dict(_pieces(file.tensors, prefix))
+    return FileComponent("transformer", kind, file, pieces, {"_class_name": ARCHITECTURE, **usual, **exact})
+
+
+def _is_own(file: TensorFile, prefix: str) -> bool:
+    """Return whether a file has a transformer in diffusers' layout behind a prefix."""
+    has = [f"{prefix}{mark}" in file.tensors for mark in OWN_MARKS]
+    return all(has) and not any(f"{prefix}{key}" in file.tensors for key in OWN_OTHERS)
+
+
+def _key_of(file: TensorFile, prefix: str) -> Callable[[str], str]:
+    """Return what says the file's name of an array outside of blocks, of diffusers' name."""
+    if _is_own(file, prefix):
+        return lambda name: f"{prefix}{name}"
+    names = {new: old for old, new in _TOP.items()}
+    return lambda name: f"{prefix}{names[name.removesuffix('.weight')]}.weight"
+
+
+def _config(file: TensorFile, prefix: str, key: Callable[[str], str], norm: str) -> dict[str, Any]:
+    """Return what the shapes say of diffusers' config.json.
+
+    Args:
+        key: the file's name of an array.
+        norm: that of a norm as wide as a head.
+    """
+    width, channels = shape_of(file, key("x_embedder.weight"), 2)
+    (head,) = shape_of(file, norm, 1)
+    if width % head:
+        raise UnknownArchitecture(
+            "head width", path=file.path, key=norm, expected=f"a divisor of {width}", found=str(head),
+            remedy="the file is no transformer of FLUX.1: take another",
+        )  # fmt: skip
+    own = _is_own(file, prefix)
+    double, single = ("transformer_", "single_transformer_") if own else ("double_", "single_")
     return {
-        "_class_name": ARCHITECTURE,
         "in_channels": channels,
-        "out_channels": shape_of(file, f"{prefix}final_layer.linear.weight", 2)[0],
-        "num_layers": count_of(file, f"{prefix}double_blocks."),
-        "num_single_layers": count_of(file, f"{prefix}single_blocks."),
+        "out_channels": shape_of(file, key("proj_out.weight"), 2)[0],
+        "num_layers": count_of(file, f"{prefix}{double}blocks."),
+        "num_single_layers": count_of(file, f"{prefix}{single}blocks."),
         "attention_head_dim": head,
         "num_attention_heads": width // head,
-        "joint_attention_dim": shape_of(file, f"{prefix}txt_in.weight", 2)[1],
-        "pooled_projection_dim": shape_of(file, f"{prefix}vector_in.in_layer.weight", 2)[1],
-        "guidance_embeds": f"{prefix}guidance_in.in_layer.weight" in file.tensors,
-        "axes_dims_rope": list(AXES),
+        "joint_attention_dim": shape_of(file, key("context_embedder.weight"), 2)[1],
+        "pooled_projection_dim": shape_of(file, key("time_text_embed.text_embedder.linear_1.weight"), 2)[1],
+        "guidance_embeds": embeds_guidance(file, prefix),
     }
 
 

@@ -1,19 +1,22 @@
-"""Read the original files of FLUX.2 (Black Forest Labs) as diffusers' `Flux2Transformer2DModel`."""
+"""Read single files of FLUX.2 as diffusers' `Flux2Transformer2DModel`: the originals, and its own."""
 
 from __future__ import annotations
 
 import math
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 from ..errors import UnknownArchitecture
 from ..tensor_file import TensorFile, TensorInfo
-from ..weights.flux2 import ARCHITECTURE
+from ..weights.flux2 import ARCHITECTURE, Flux2Config
+from .lone import LoneDenoiser, not_in_shapes
 from .renamed import FileComponent, Piece, count_of, shape_of, thirds
 
 PREFIXES: Final = ("", "model.diffusion_model.")
 MARK: Final = "single_stream_modulation.lin.weight"
+OWN_MARK: Final = "single_stream_modulation.linear.weight"  # in diffusers' layout
 HEAD: Final = 128  # the one head width of the originals, with these columns for each axis of the rotation
 AXES: Final = (32, 32, 32, 32)
 
@@ -56,7 +59,8 @@ _BLOCK: Final = re.compile(r"(double|single)_blocks\.(\d+)\.(.+)")
 
 def prefix_of(file: TensorFile) -> str | None:
     """Return what stands before the names of FLUX.2's arrays in a file; None: the file has no such model."""
-    return next((prefix for prefix in PREFIXES if f"{prefix}{MARK}" in file.tensors), None)
+    known = (prefix for prefix in PREFIXES if {f"{prefix}{MARK}", f"{prefix}{OWN_MARK}"} & file.tensors.keys())
+    return next(known, None)
 
 
 def transformer(file: TensorFile, prefix: str) -> FileComponent:
@@ -65,43 +69,71 @@ def transformer(file: TensorFile, prefix: str) -> FileComponent:
     Raises:
         MissingKey, WrongShape, UnknownArchitecture: the arrays are not those of FLUX.2.
     """
-    pieces = dict(_pieces(file.tensors, prefix))
-    return FileComponent("transformer", ("diffusers", ARCHITECTURE), file, pieces, _config(file, prefix))
-
-
-def _config(file: TensorFile, prefix: str) -> dict[str, Any]:
-    """Return what diffusers' config.json would say."""
-    width, channels = shape_of(file, f"{prefix}img_in.weight", 2)
-    singles = count_of(file, f"{prefix}single_blocks.")
-    block = "single_blocks.0.norm" if singles else "double_blocks.0.img_attn.norm"
-    (head,) = shape_of(file, f"{prefix}{block}.query_norm.scale", 1)
-    if head != HEAD or width % head:
+    kind = ("diffusers", ARCHITECTURE)
+    own = f"{prefix}{OWN_MARK}" in file.tensors
+    exact, norm = _config(file, prefix, own)
+    head, usual = exact["attention_head_dim"], {"axes_dims_rope": list(AXES)}
+    found = f"heads of {head} columns"
+    if own:
+        what = "columns of a head for each axis of the rotation (axes_dims_rope)"
+        unknown = None if head == HEAD else not_in_shapes(file, norm, what, found, "transformer")
+        return LoneDenoiser(
+            "transformer", kind, file, prefix, exact, usual, Flux2Config.read, same=_same, unknown=unknown
+        )
+    if head != HEAD:
         raise UnknownArchitecture(
-            "head width", path=file.path, key=f"{prefix}{block}.query_norm.scale",
-            expected=f"{HEAD}, as all of FLUX.2 have it", found=f"{head} of {width}",
+            "head width", path=file.path, key=norm, expected=f"{HEAD}, as all of FLUX.2 have it", found=found,
             remedy="use a folder in diffusers' layout, whose config.json says more",
         )  # fmt: skip
-    if singles:
-        hidden = shape_of(file, f"{prefix}single_blocks.0.linear2.weight", 2)[1] - width
-    else:
-        hidden = shape_of(file, f"{prefix}double_blocks.0.img_mlp.2.weight", 2)[1]
+    pieces = dict(_pieces(file.tensors, prefix))
+    return FileComponent("transformer", kind, file, pieces, {"_class_name": ARCHITECTURE, **usual, **exact})
+
+
+def _same(one: Flux2Config, other: Flux2Config) -> bool:
+    """Return whether two configs are of the same arrays, also where their ratios differ by less than a column."""
+    return one.hidden == other.hidden and replace(one, mlp_ratio=other.mlp_ratio) == other
+
+
+def _config(file: TensorFile, prefix: str, own: bool) -> tuple[dict[str, Any], str]:
+    """Return what the shapes say of diffusers' config.json, and the name of a norm as wide as a head.
+
+    Args:
+        own: whether the file is in diffusers' layout.
+    """
+    names = {new: new if own else old for old, new in TOP.items()}
+
+    def columns(name: str, at: str = "") -> int:
+        return shape_of(file, f"{prefix}{at}{names.get(name, name)}.weight", 2)[1]
+
+    width, channels = shape_of(file, f"{prefix}{names['x_embedder']}.weight", 2)
+    double, single = ("transformer_", "single_transformer_") if own else ("double_", "single_")
+    doubles, singles = (count_of(file, f"{prefix}{kind}blocks.") for kind in (double, single))
+    inner, block = (SINGLE, f"{single}blocks.0.") if singles else (DOUBLE, f"{double}blocks.0.")
+    found = {new: new if own else old for old, new in inner.items()}
+    norm = f"{prefix}{block}{found['attn.norm_q']}.{'weight' if own else 'scale'}"
+    (head,) = shape_of(file, norm, 1)
+    if width % head:
+        raise UnknownArchitecture(
+            "head width", path=file.path, key=norm, expected=f"a divisor of {width}", found=str(head),
+            remedy="the file is no transformer of FLUX.2: take another",
+        )  # fmt: skip
+    hidden = columns(found["attn.to_out"], block) - width if singles else columns(found["ff.linear_out"], block)
     ratio = hidden / width
     if int(width * ratio) != hidden:  # which the rounded quotient can miss by one
         ratio = math.nextafter(ratio, math.inf)
+    guidance = f"{prefix}{names['time_guidance_embed.guidance_embedder.linear_1']}.weight"
     return {
-        "_class_name": ARCHITECTURE,
         "in_channels": channels,
-        "out_channels": shape_of(file, f"{prefix}final_layer.linear.weight", 2)[0],
-        "num_layers": count_of(file, f"{prefix}double_blocks."),
+        "out_channels": shape_of(file, f"{prefix}{names['proj_out']}.weight", 2)[0],
+        "num_layers": doubles,
         "num_single_layers": singles,
         "attention_head_dim": head,
         "num_attention_heads": width // head,
-        "joint_attention_dim": shape_of(file, f"{prefix}txt_in.weight", 2)[1],
-        "timestep_guidance_channels": shape_of(file, f"{prefix}time_in.in_layer.weight", 2)[1],
+        "joint_attention_dim": columns("context_embedder"),
+        "timestep_guidance_channels": columns("time_guidance_embed.timestep_embedder.linear_1"),
         "mlp_ratio": ratio,
-        "axes_dims_rope": list(AXES),
-        "guidance_embeds": f"{prefix}guidance_in.in_layer.weight" in file.tensors,
-    }
+        "guidance_embeds": guidance in file.tensors,
+    }, norm
 
 
 def _pieces(tensors: Mapping[str, TensorInfo], prefix: str) -> Iterator[tuple[str, Piece]]:

@@ -1,4 +1,4 @@
-"""Read the original files of Krea 2 (Krea AI) as diffusers' `Krea2Transformer2DModel`.
+"""Read single files of Krea 2 as diffusers' `Krea2Transformer2DModel`: the originals (Krea AI), and its own.
 
 Alone, or within a file that has text encoder and autoencoder too, behind a prefix. The config follows from the shapes.
 """
@@ -10,11 +10,13 @@ from typing import Any, Final
 
 from ..errors import UnknownArchitecture
 from ..tensor_file import TensorFile
-from ..weights.krea2 import ARCHITECTURE
+from ..weights.krea2 import ARCHITECTURE, Krea2Config
+from .lone import LoneDenoiser, not_in_shapes
 from .renamed import FileComponent, Piece, count_of, shape_of
 
 PREFIXES: Final = ("", "model.diffusion_model.")
 MARK: Final = "txtfusion.projector.weight"
+OWN_MARK: Final = "text_fusion.projector.weight"  # in diffusers' layout
 HEAD: Final = 128  # the one head width of the originals, with these columns for each axis of the rotation
 AXES: Final = (32, 48, 48)
 
@@ -49,7 +51,8 @@ _INSIDE: Final = {
 
 def prefix_of(file: TensorFile) -> str | None:
     """Return what stands before the names of Krea 2's arrays in a file; None: the file has no such model."""
-    return next((prefix for prefix in PREFIXES if f"{prefix}{MARK}" in file.tensors), None)
+    known = (prefix for prefix in PREFIXES if {f"{prefix}{MARK}", f"{prefix}{OWN_MARK}"} & file.tensors.keys())
+    return next(known, None)
 
 
 def transformer(file: TensorFile, prefix: str) -> FileComponent:
@@ -58,8 +61,22 @@ def transformer(file: TensorFile, prefix: str) -> FileComponent:
     Raises:
         MissingKey, WrongShape, UnknownArchitecture: the arrays are not those of Krea 2.
     """
+    kind = ("diffusers", ARCHITECTURE)
+    own = f"{prefix}{OWN_MARK}" in file.tensors
+    exact, norm = _config(file, prefix, own)
+    head, usual = exact["attention_head_dim"], {"axes_dims_rope": list(AXES)}
+    found = f"heads of {head} columns"
+    if own:
+        what = "columns of a head for each axis of the rotation (axes_dims_rope)"
+        unknown = None if head == HEAD else not_in_shapes(file, norm, what, found, "transformer")
+        return LoneDenoiser("transformer", kind, file, prefix, exact, usual, Krea2Config.read, unknown=unknown)
+    if head != HEAD:
+        raise UnknownArchitecture(
+            "head width", path=file.path, key=norm, expected=f"{HEAD}, as Krea 2 has it", found=found,
+            remedy="use a folder in diffusers' layout, whose config.json says more",
+        )  # fmt: skip
     pieces = dict(_pieces(file, prefix))
-    return FileComponent("transformer", ("diffusers", ARCHITECTURE), file, pieces, _config(file, prefix))
+    return FileComponent("transformer", kind, file, pieces, {"_class_name": ARCHITECTURE, **usual, **exact})
 
 
 def _pieces(file: TensorFile, prefix: str) -> Iterator[tuple[str, Piece]]:
@@ -88,41 +105,46 @@ def original_name(name: str) -> str:
     return name.rstrip(".")
 
 
-def _config(file: TensorFile, prefix: str) -> dict[str, Any]:
-    """Return what diffusers' config.json would say."""
-    width, channels = shape_of(file, f"{prefix}first.weight", 2)
-    text = shape_of(file, f"{prefix}txtmlp.1.weight", 2)[1]
-    head, kv, inner = _block(file, f"{prefix}blocks.0.")
-    if head != HEAD or width % head:
+def _config(file: TensorFile, prefix: str, own: bool) -> tuple[dict[str, Any], str]:
+    """Return what the shapes say of diffusers' config.json, and the name of a norm as wide as a head.
+
+    Args:
+        own: whether the file is in diffusers' layout.
+    """
+
+    def key(name: str) -> str:
+        return f"{prefix}{name if own else original_name(name)}"
+
+    def block(at: str) -> tuple[int, int, int]:
+        """Return of a block the head width, the number of heads of keys, and the hidden columns of its MLP."""
+        (head,) = shape_of(file, key(f"{at}.attn.norm_q.weight"), 1)
+        keys = shape_of(file, key(f"{at}.attn.to_k.weight"), 2)[0]
+        return head, max(1, keys // head), shape_of(file, key(f"{at}.ff.gate.weight"), 2)[0]
+
+    width, channels = shape_of(file, key("img_in.weight"), 2)
+    text = shape_of(file, key("txt_in.linear_1.weight"), 2)[1]
+    head, kv, inner = block("transformer_blocks.0")
+    norm = key("transformer_blocks.0.attn.norm_q.weight")
+    if width % head:
         raise UnknownArchitecture(
-            "head width", path=file.path, key=f"{prefix}blocks.0.attn.qknorm.qnorm.scale",
-            expected=f"{HEAD}, as Krea 2 has it", found=f"{head} of {width}",
-            remedy="use a folder in diffusers' layout, whose config.json says more",
+            "head width", path=file.path, key=norm, expected=f"a divisor of {width}", found=str(head),
+            remedy="the file is no transformer of Krea 2: take another",
         )  # fmt: skip
-    fusion = {name: f"{prefix}txtfusion.{name}_blocks." for name in ("layerwise", "refiner")}
-    text_head, text_kv, text_inner = _block(file, f"{fusion['layerwise']}0.")
+    fusion = "text_fusion.layerwise_blocks", "text_fusion.refiner_blocks"
+    text_head, text_kv, text_inner = block(f"{fusion[0]}.0")
     return {
-        "_class_name": ARCHITECTURE,
         "in_channels": channels,
-        "num_layers": count_of(file, f"{prefix}blocks."),
+        "num_layers": count_of(file, key("transformer_blocks") + "."),
         "attention_head_dim": head,
         "num_attention_heads": width // head,
         "num_key_value_heads": kv,
         "intermediate_size": inner,
-        "timestep_embed_dim": shape_of(file, f"{prefix}tmlp.0.weight", 2)[1],
+        "timestep_embed_dim": shape_of(file, key("time_embed.linear_1.weight"), 2)[1],
         "text_hidden_dim": text,
-        "num_text_layers": shape_of(file, f"{prefix}{MARK}", 2)[1],
+        "num_text_layers": shape_of(file, key(OWN_MARK), 2)[1],
         "text_num_attention_heads": max(1, text // text_head),
         "text_num_key_value_heads": text_kv,
         "text_intermediate_size": text_inner,
-        "num_layerwise_text_blocks": count_of(file, fusion["layerwise"]),
-        "num_refiner_text_blocks": count_of(file, fusion["refiner"]),
-        "axes_dims_rope": list(AXES),
-    }
-
-
-def _block(file: TensorFile, at: str) -> tuple[int, int, int]:
-    """Return of a block the head width, the number of heads of keys, and the hidden columns of its MLP."""
-    (head,) = shape_of(file, f"{at}attn.qknorm.qnorm.scale", 1)
-    keys = shape_of(file, f"{at}attn.wk.weight", 2)[0]
-    return head, max(1, keys // head), shape_of(file, f"{at}mlp.gate.weight", 2)[0]
+        "num_layerwise_text_blocks": count_of(file, key(fusion[0]) + "."),
+        "num_refiner_text_blocks": count_of(file, key(fusion[1]) + "."),
+    }, norm

@@ -12,17 +12,18 @@ from ...given import items_of
 from ...values import path_of, shown
 from ..checkpoint import EMBEDDED, Checkpoint, Component
 from ..config import Config, read_json
-from ..errors import SpecError, UnknownArchitecture, UnsafeFile, printable
+from ..errors import SpecError, UnknownArchitecture, UnsafeFile
 from ..families import PLUGINS, family_of
 from ..families import names as families
 from ..pipeline import Classes
 from ..quantised.gguf import SUFFIX as GGUF
 from ..safetensors_file import PICKLE_REMEDY, PICKLE_SUFFIXES
-from ..signatures import describe_denoiser, describe_file, describe_part
+from ..signatures import describe_file, describe_part
 from ..tensor_file import TensorFile
 from ..text.pipelines import reader_of
+from .lone import complete
 from .parts import text_parts, vae_parts
-from .reading import open_file
+from .reading import open_whole
 
 if TYPE_CHECKING:
     from ..families import Family
@@ -90,7 +91,8 @@ def open_checkpoint(model: ModelPath) -> Checkpoint:
         CheckpointError: it cannot be read, is of no family that Salon has, or a part that was named apart is not of the
             model's family.
     """
-    checkpoint = _single_file(model.path) if model.path.is_file() else Checkpoint(model.path)
+    folders = [*(() if model.vae is None else (model.vae,)), *model.text_encoder]
+    checkpoint = _single_file(model.path, folders) if model.path.is_file() else Checkpoint(model.path)
     if not model.text_encoder and model.vae is None:
         return checkpoint
     _, family = family_of(checkpoint)
@@ -122,8 +124,8 @@ def parts_read(checkpoint: Checkpoint, salon: Config) -> Mapping[str, Classes]:
     return {**family_of(checkpoint)[1].COMPONENTS, **({} if reader is None else reader.COMPONENTS)}
 
 
-def _single_file(path: Path) -> Checkpoint:
-    """Open a single file as the family that knows its arrays."""
+def _single_file(path: Path, folders: Sequence[Path]) -> Checkpoint:
+    """Open a single file as the family that knows its arrays. `folders`: where parts lie that were named apart."""
     if path.suffix in PICKLE_SUFFIXES:
         raise UnsafeFile("the weights are pickled", path=path, expected="safetensors or GGUF", remedy=PICKLE_REMEDY)
     if not _is_of_arrays(path):
@@ -131,11 +133,13 @@ def _single_file(path: Path) -> Checkpoint:
             "no model file", path=path, expected="a safetensors or GGUF file", found="another kind of file",
             remedy="name one of these, or a model's folder",
         )  # fmt: skip
-    file = open_file(path)
+    file = open_whole(path)
     for family in _families():
         parts = family.of_file(file)
         if parts:
-            return Checkpoint.assembled(path, next(iter(family.PIPELINES)), parts)
+            checkpoint = Checkpoint.assembled(path, next(iter(family.PIPELINES)), parts)
+            complete(checkpoint, family.PIPELINES, folders)
+            return checkpoint
     raise UnknownArchitecture(
         "no model that Salon has", path=path, expected="one of a family that it has", found=describe_file(file.tensors),
         remedy=_way(path, file),
@@ -146,10 +150,6 @@ def _way(path: Path, file: TensorFile) -> str:
     """Return what to do with a file that is no model."""
     if describe_part(file.tensors) is not None:
         return "name a model's folder or single file as the model, and what goes with it beside that"
-    if describe_denoiser(file.tensors) is not None:
-        folder = path.resolve().parent.parent
-        whole = f", which may be {printable(str(folder))}" if (folder / "model_index.json").is_file() else ""
-        return f"name the folder of the whole model{whole}, or a single file under its makers' own names"
     known = "; ".join(f"{name} ({PLUGINS.constant(name, 'HELP')})" for name in families())
     return f"the families that Salon has: {known}"
 

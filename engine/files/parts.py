@@ -16,7 +16,7 @@ from ..config import Config, read_json
 from ..errors import MalformedFile, ModelNotFound, UnknownArchitecture
 from ..signatures import describe_file
 from . import autoencoder, text, wan_autoencoder
-from .reading import open_file
+from .reading import open_file, open_whole
 
 TOKENIZER_FILES: Final = ("tokenizer.json", "vocab.json", "spiece.model")
 TOKENIZERS: Final = {"BPE": "CLIPTokenizer", "Unigram": "T5Tokenizer"}  # model of tokenizer.json -> class
@@ -63,7 +63,7 @@ def vae_parts(path: Path, values: Mapping[str, Any]) -> Iterator[Component]:
         beside = path.parent / "config.json"
         if beside.is_file() and read_json(beside).get("_class_name") in [kind for _, kind in autoencoder.KINDS]:
             values = {**values, **_chosen(read_json(beside), ("scaling_factor", "shift_factor", "norm_num_groups"))}
-        file = open_file(path)
+        file = open_whole(path)
         prefix, causal = autoencoder.prefix_of(file), wan_autoencoder.prefix_of(file)
         found: Component | None = None if prefix is None else autoencoder.autoencoder(file, prefix, values)
         if found is None and causal is not None:
@@ -83,7 +83,7 @@ def vae_parts(path: Path, values: Mapping[str, Any]) -> Iterator[Component]:
 def _text_parts(path: Path) -> Iterator[Component]:
     _want(path)
     if path.is_file():
-        yield from text.encoders(open_file(path))
+        yield from text.encoders(open_whole(path))
         return
     if (path / "model_index.json").is_file():
         checkpoint = Checkpoint(path)

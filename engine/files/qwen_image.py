@@ -13,8 +13,9 @@ from typing import Any, Final
 
 from ..errors import UnknownArchitecture
 from ..tensor_file import TensorFile
-from ..weights.qwen_image import ARCHITECTURE, PATCH
-from .renamed import FileComponent, Piece, count_of, shape_of
+from ..weights.qwen_image import ARCHITECTURE, PATCH, QwenImageConfig
+from .lone import LoneDenoiser, not_in_shapes, says_nothing
+from .renamed import Piece, count_of, shape_of
 
 PREFIXES: Final = ("", "model.diffusion_model.")
 MARK: Final = "transformer_blocks.0.img_mod.1.weight"
@@ -42,7 +43,7 @@ def prefix_of(file: TensorFile) -> str | None:
     return None
 
 
-def transformer(file: TensorFile, prefix: str) -> FileComponent:
+def transformer(file: TensorFile, prefix: str) -> LoneDenoiser:
     """Return the transformer in a file.
 
     Raises:
@@ -50,21 +51,30 @@ def transformer(file: TensorFile, prefix: str) -> FileComponent:
     """
     pieces = {key[len(prefix) :]: Piece(key) for key in file.tensors if key.startswith(prefix)}
     pieces.pop(STILL, None)
-    return FileComponent("transformer", ("diffusers", ARCHITECTURE), file, pieces, _config(file, prefix))
+    exact, norm = _config(file, prefix)
+    head, usual, nameless = exact["attention_head_dim"], {"axes_dims_rope": list(AXES)}, says_nothing(file.path)
+    still = f"{prefix}{STILL}" in file.tensors
+    if still or not nameless:  # else the folder of the model says it
+        exact["zero_cond_t"] = still or bool(edits(file.path)) and STILL_VERSION in file.path.stem
+    what = "columns of a head for each axis of the rotation (axes_dims_rope)"
+    found = f"heads of {head} columns"
+    return LoneDenoiser(
+        "transformer", ("diffusers", ARCHITECTURE), file, prefix, exact, usual, QwenImageConfig.read, pieces=pieces,
+        unknown=None if head == HEAD else not_in_shapes(file, norm, what, found, "transformer"), nameless=nameless,
+    )  # fmt: skip
 
 
-def _config(file: TensorFile, prefix: str) -> dict[str, Any]:
-    """Return what diffusers' config.json would say."""
+def _config(file: TensorFile, prefix: str) -> tuple[dict[str, Any], str]:
+    """Return what the shapes say of diffusers' config.json, and the name of a norm as wide as a head."""
     width, channels = shape_of(file, f"{prefix}img_in.weight", 2)
     norm = f"{prefix}transformer_blocks.0.attn.norm_q.weight"
     (head,) = shape_of(file, norm, 1)
-    if head != HEAD or width % head:
+    if width % head:
         raise UnknownArchitecture(
-            "head width", path=file.path, key=norm, expected=f"{HEAD}, as Qwen-Image has it",
-            found=f"{head} of {width}", remedy="use a folder in diffusers' layout, whose config.json says more",
+            "head width", path=file.path, key=norm, expected=f"a divisor of {width}", found=str(head),
+            remedy="the file is no transformer of Qwen-Image: take another",
         )  # fmt: skip
     return {
-        "_class_name": ARCHITECTURE,
         "patch_size": PATCH,
         "in_channels": channels,
         "out_channels": shape_of(file, f"{prefix}proj_out.weight", 2)[0] // (PATCH * PATCH),
@@ -72,6 +82,4 @@ def _config(file: TensorFile, prefix: str) -> dict[str, Any]:
         "attention_head_dim": head,
         "num_attention_heads": width // head,
         "joint_attention_dim": shape_of(file, f"{prefix}txt_in.weight", 2)[1],
-        "axes_dims_rope": list(AXES),
-        "zero_cond_t": f"{prefix}{STILL}" in file.tensors or bool(edits(file.path)) and STILL_VERSION in file.path.stem,
-    }
+    }, norm

@@ -22,6 +22,7 @@ LABELS: Final = "label_emb.0.0.weight"  # of SDXL alone
 TIME_CHANNELS: Final = 256  # of each of SDXL's sizes
 HEAD: Final = 64  # columns of a head of SDXL
 HEADS: Final = 8  # of Stable Diffusion 1.5, at every width
+V_PREDICTION, ZERO_SNR = "v_pred", "ztsnr"  # arrays by which single files say how they were trained
 
 _TOP: Final = {
     "input_blocks.0.0": "conv_in",
@@ -134,7 +135,7 @@ def _names(file: TensorFile, prefix: str, shape: _Shape) -> Iterator[tuple[str, 
     told as a weight that the architecture does not have."""
     alone = not prefix  # then every array of the file is the UNet's
     for key in file.tensors:
-        if not alone and not key.startswith(prefix):
+        if (not alone and not key.startswith(prefix)) or key in (V_PREDICTION, ZERO_SNR):
             continue
         name, _, part = key[len(prefix) :].rpartition(".")
         if name in _TOP:

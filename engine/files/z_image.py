@@ -10,11 +10,13 @@ from typing import Any, Final
 
 from ..errors import UnknownArchitecture
 from ..tensor_file import TensorFile, TensorInfo
-from ..weights.z_image import ARCHITECTURE, SIDE
+from ..weights.z_image import ARCHITECTURE, SIDE, ZImageConfig
+from .lone import LoneDenoiser, not_in_shapes
 from .renamed import FileComponent, Piece, count_of, shape_of, thirds
 
 PREFIXES: Final = ("", "model.diffusion_model.")
 MARK: Final = "layers.0.adaLN_modulation.0.weight"
+OWN_MARK: Final = "all_x_embedder.2-1.weight"  # in diffusers' layout
 AXES: Final = (32, 48, 48)  # columns of a head for each axis of the rotation, in all of Z-Image
 UNREAD: Final = ("norm_final.weight",)  # of the model that Z-Image was made from; nothing computes with it
 
@@ -32,14 +34,32 @@ def prefix_of(file: TensorFile) -> str | None:
     return next((prefix for prefix in PREFIXES if f"{prefix}{MARK}" in file.tensors), None)
 
 
-def transformer(file: TensorFile, prefix: str) -> FileComponent:
+def transformer(file: TensorFile, prefix: str, *, nameless: bool = True) -> FileComponent:
     """Return the transformer in a file.
+
+    Args:
+        nameless: whether the file's name leaves open which of the models it is.
 
     Raises:
         MissingKey, WrongShape, UnknownArchitecture: the arrays are not those of Z-Image.
     """
-    pieces = dict(_pieces(file.tensors, prefix))
-    return FileComponent("transformer", ("diffusers", ARCHITECTURE), file, pieces, _config(file, prefix, pieces))
+    kind, pieces = ("diffusers", ARCHITECTURE), dict(_pieces(file.tensors, prefix))
+    exact, norm = _config(file, prefix, pieces)
+    usual, head = {"axes_dims": list(AXES)}, exact["dim"] // exact["n_heads"]
+    found = f"heads of {head} columns"
+    if f"{prefix}{OWN_MARK}" in file.tensors:
+        what = "columns of a head for each axis of the rotation (axes_dims)"
+        unknown = None if head == sum(AXES) else not_in_shapes(file, norm, what, found, "transformer")
+        return LoneDenoiser(
+            "transformer", kind, file, prefix, exact, usual, ZImageConfig.read, unknown=unknown, nameless=nameless,
+            pieces=pieces,
+        )  # fmt: skip
+    if head != sum(AXES):
+        raise UnknownArchitecture(
+            "head width", path=file.path, key=norm, expected=f"{sum(AXES)}, as all of Z-Image have it", found=found,
+            remedy="use a folder in diffusers' layout, whose config.json says more",
+        )  # fmt: skip
+    return FileComponent("transformer", kind, file, pieces, {"_class_name": ARCHITECTURE, **usual, **exact})
 
 
 def original_name(name: str) -> str:
@@ -50,8 +70,8 @@ def original_name(name: str) -> str:
     return next((name.removesuffix(new) + old for old, new in _ENDS.items() if name.endswith(new)), name)
 
 
-def _config(file: TensorFile, prefix: str, pieces: Mapping[str, Piece]) -> dict[str, Any]:
-    """Return what diffusers' config.json would say."""
+def _config(file: TensorFile, prefix: str, pieces: Mapping[str, Piece]) -> tuple[dict[str, Any], str]:
+    """Return what the shapes say of diffusers' config.json, and the name of a norm as wide as a head."""
 
     def key(name: str) -> str:
         return pieces[name].key if name in pieces else f"{prefix}{name}"
@@ -60,21 +80,19 @@ def _config(file: TensorFile, prefix: str, pieces: Mapping[str, Piece]) -> dict[
     channels = shape_of(file, key("all_final_layer.2-1.linear.weight"), 2)[0]
     norm = key("layers.0.attention.norm_q.weight")
     (head,) = shape_of(file, norm, 1)
-    if head != sum(AXES) or width % head or channels % SIDE**2:
+    if width % head or channels % SIDE**2:
         raise UnknownArchitecture(
-            "head width", path=file.path, key=norm, expected=f"{sum(AXES)}, as all of Z-Image have it",
-            found=f"{head} of {width}", remedy="use a folder in diffusers' layout, whose config.json says more",
+            "head width", path=file.path, key=norm, expected=f"a divisor of {width}, and {SIDE} x {SIDE} latents each",
+            found=f"{head}, and tokens of {channels}", remedy="the file is no transformer of Z-Image: take another",
         )  # fmt: skip
     return {
-        "_class_name": ARCHITECTURE,
         "in_channels": channels // SIDE**2,
         "dim": width,
         "n_layers": count_of(file, f"{prefix}layers."),
         "n_refiner_layers": count_of(file, f"{prefix}noise_refiner."),
         "n_heads": width // head,
         "cap_feat_dim": text,
-        "axes_dims": list(AXES),
-    }
+    }, norm
 
 
 def _pieces(tensors: Mapping[str, TensorInfo], prefix: str) -> Iterator[tuple[str, Piece]]:

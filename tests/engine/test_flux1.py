@@ -571,7 +571,7 @@ def test_what_is_no_model_is_called_what_it_is(folder: Path, files: dict[str, Pa
         ),
         (
             folder / "transformer" / "diffusion_pytorch_model.safetensors",
-            f"diffusers' layout; name the folder of the whole model, which may be {folder}, or a single file",
+            f"{both} --vae; or name the folder of the whole model, {folder}$",
         ),
     ):
         with pytest.raises(CheckpointError, match=told):
@@ -587,9 +587,12 @@ def test_what_is_no_model_is_called_what_it_is(folder: Path, files: dict[str, Pa
         ("controlnet_cond_embedding.conv_in.weight", "a ControlNet, with which Salon does not draw"),
         ("vision_model.embeddings.patch_embedding.weight", "an image encoder (name it with --image-encoder)"),
         ("embeddings.token_embedding.weight", "a CLIP text encoder (name it with"),
-        ("down_blocks.0.resnets.0.conv1.weight", "a UNet in diffusers' layout"),
-        ("double_stream_modulation_img.linear.weight", "a transformer of FLUX.2 in diffusers' layout"),
-        ("text_fusion.projector.weight", "a transformer of Krea 2 in diffusers' layout"),
+        ("down_blocks.0.resnets.0.conv1.weight", "Stable Diffusion 1 or 2, its UNet in diffusers' layout"),
+        ("add_embedding.linear_1.weight", "SDXL, its UNet in diffusers' layout"),
+        ("time_text_embed.text_embedder.linear_1.weight", "FLUX.1, its transformer in diffusers' layout"),
+        ("single_stream_modulation.linear.weight", "FLUX.2, its transformer in diffusers' layout"),
+        ("text_fusion.projector.weight", "Krea 2, its transformer in diffusers' layout"),
+        ("pos_embed.proj.weight", "Stable Diffusion 3 or PixArt, a transformer in diffusers' layout"),
         ("odd", "nothing that Salon can tell"),
     ],
 )

@@ -146,11 +146,10 @@ def test_single_files_draw_the_same_bits_as_the_folder(engine: Engine, folder: P
     turbo = Engine.load(files["transformer"], **rest)
     spec = turbo.make_spec("a cat")
     assert (spec.steps, spec.guidance_scale, turbo.model.sigmas.shift) == (8, 1.0, 3.0)
-    # with diffusers' names, as some files have them
+    # with diffusers' names, as some files have them: which of the two it is the folder says that it lies in
     own = folder / "transformer" / "diffusion_pytorch_model.safetensors"
     same = Engine.load(own, text_encoder=[folder], vae=folder, dtype="float32")
-    fields = {"guidance_scale": 1.0, "steps": 2}
-    np.testing.assert_array_equal(drawn(same, PROMPT, **fields), drawn(turbo, PROMPT, **fields))
+    np.testing.assert_array_equal(drawn(same, PROMPT), drawn(engine, PROMPT))
 
 
 @pytest.mark.parametrize(
