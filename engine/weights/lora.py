@@ -10,37 +10,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ...kernels.ops import LowRankPart
 from ..errors import UnexpectedKey, WrongShape
 from .lora_map import LoraMap, LoraPlace, Turned
+from .lora_origin import lora_origin
 
 if TYPE_CHECKING:
     from ...kernels.ops import Ops
     from ..files.lora import LoraFile
-
-# Marks of other families' layers -> whose they are.
-_MARKS: Final[Mapping[str, str]] = {
-    "single_stream_modulation": "FLUX.2",
-    "double_stream_modulation": "FLUX.2",
-    "to_qkv_mlp_proj": "FLUX.2",
-    "ff.linear_in": "FLUX.2",
-    "down_blocks": "SDXL or Stable Diffusion 1.5",
-    "input_blocks": "SDXL or Stable Diffusion 1.5",
-    "joint_blocks": "Stable Diffusion 3",
-    "attn2": "SDXL or Stable Diffusion 1.5",
-    "img_mlp.net": "Qwen-Image",
-    "noise_refiner": "Z-Image",
-    "feed_forward.w": "Z-Image",
-    "text_fusion": "Krea 2",
-    "txtfusion": "Krea 2",
-    "cross_attn": "Wan",
-    "double_blocks": "FLUX",
-    "single_transformer_blocks": "FLUX",
-}
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,18 +60,16 @@ def place_lora(file: LoraFile, family: str, where: LoraMap) -> dict[str, str]:
     missing = [name for name, layer in found.items() if layer is None]
     if missing:
         others = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-        guess = next((family for mark, family in _MARKS.items() if any(_has(name, mark) for name in missing)), "")
         raise UnexpectedKey(
             f"layers of another model{others}", path=file.path, key=missing[0],
             expected=f"layers of this model ({family})",
-            found=f"{len(missing)} of {len(found)} that it does not have" + (f", as {guess} has them" if guess else ""),
-            remedy="take a LoRA that was made for this model",
+            found=f"{len(missing)} of {len(found)} that it does not have", remedy=_another(file),
         )  # fmt: skip
     placed = {name: layer for name, layer in found.items() if layer is not None}
     if not placed:
         raise UnexpectedKey(
             "nothing for the model that draws", path=file.path, expected=f"layers of this model ({family})",
-            found=f"{len(file.text)} layers of text encoders", remedy="take a LoRA that was made for this model",
+            found=f"{len(file.text)} layers of text encoders", remedy=_another(file),
         )  # fmt: skip
     seen: dict[str, str] = {}
     for name, layer in placed.items():
@@ -109,9 +88,16 @@ def place_lora(file: LoraFile, family: str, where: LoraMap) -> dict[str, str]:
             raise WrongShape(
                 "layer of another width", path=file.path, key=name,
                 expected=f"{[height, max(wanted)]}, as this model ({family}) has",
-                found=str([rows, depth]), remedy="take a LoRA that was made for this model",
+                found=str([rows, depth]), remedy=_another(file),
             )  # fmt: skip
     return placed
+
+
+def _another(file: LoraFile) -> str:
+    """Return what to do with a LoRA for another model, and which that seems to be."""
+    origin = lora_origin({name: file.shape(name)[:2] for name in file.layers}, file.text)
+    told = "" if origin is None else f"the file seems to be a LoRA of {origin}: "
+    return f"{told}take one that was made for this model"
 
 
 def packed_bytes(file: LoraFile, placed: Mapping[str, str], where: LoraMap, itemsize: int) -> int:
@@ -185,10 +171,6 @@ def _conv(ops: Ops[Any, Any], parts: Sequence[LowRankPart], width: int, side: in
     down, up = np.array(part.down), np.array(part.up)
     packed = ops.pack_conv(down.reshape(len(down), -1, side, side), None)
     return ConvFactors(packed, ops.pack_linear([up], exact=True), width)
-
-
-def _has(name: str, mark: str) -> bool:
-    return mark in name or mark.replace(".", "_") in name
 
 
 def of_errors(path: Path, family: str) -> UnexpectedKey:

@@ -212,7 +212,7 @@ def wrong(name: str) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("other family", "key 'lora_unet_down_blocks_0_attentions_0_proj_in'.*as SDXL or Stable Diffusion 1.5"),
+        ("other family", "key 'lora_unet_down_blocks_0_.*a LoRA of Stable Diffusion 1.5 or 2: take one"),
         ("width", r"key 'transformer.proj_out', expected \[16, 16\].*found \[16, 20\]"),
         ("ranks", "key 'transformer.proj_out.lora_B.weight'.*the rank of"),
         ("half", "incomplete layer.*both factors"), ("nan", "NaN or infinity.*proj_out"), ("dora", "DoRA"),

@@ -235,6 +235,6 @@ def test_velocities_are_those_of_merged_weights(loaded: Loaded) -> None:
 def test_every_layer_has_its_names_and_those_of_others_are_refused(loaded: Loaded) -> None:
     assert {*loaded.where.layers} == {*loaded.layers, *original_layers(loaded)}
     name = "down_blocks.1.attentions.0.transformer_blocks.0.attn2.to_k"
-    with pytest.raises(UnexpectedKey, match=rf"{loaded.name}.*as SDXL or Stable Diffusion 1.5 has them"):
+    with pytest.raises(UnexpectedKey, match=rf"{loaded.name}.*a LoRA of SDXL or Stable Diffusion 1.5: take one"):
         loaded.packed(lora_files.peft(lora_files.changes({name: (8, 8)})), "other")
     assert hasattr(PLUGINS.get(loaded.name), "lora_map")
