@@ -90,6 +90,15 @@ def test_every_command_is_understood() -> None:
     assert {"imagine", "vary", "region", "upscale", "blend", "serve", "jobs", "ops top"} <= set(commands)
 
 
+def test_every_command_about_models_is_understood() -> None:
+    page = (ROOT / "docs" / "models.md").read_text()
+    whole = re.findall(r"^```sh\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    lines = [shlex.split(line) for block in whole for line in block.replace("\\\n", " ").splitlines()]
+    assert all(words[0] == "salon" for words in lines)
+    commands = [parse(words[1:], "").command for words in lines]
+    assert (commands.count("imagine") > 15, {*commands}) == (True, {"imagine", "doctor", "serve"})
+
+
 def test_the_flags_exist() -> None:
     """`docs/parameters.md` is made from the list of parameters; this page is written by hand."""
     table = re.findall(r"^\| `(-.*?) *\|[^|]*\|$", USING, re.MULTILINE)
