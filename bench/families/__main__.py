@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -73,7 +74,9 @@ def _speed(bench: Bench, name: str, family: Any) -> None:
     with tempfile.TemporaryDirectory(prefix="salon-bench-") as scratch:
         made = family.blocks(Path(scratch), bench.threads, 64 if bench.tiny else SIDE, bench.tiny, compiled)
         with bench.progress(f"{name}: {made.rows} rows", rounds) as advance:
-            turns = {each: partial(timed, call, 1) for each, call in made.turns.items()}
+            turns: dict[str, Callable[[], list[float]]] = {
+                each: partial(timed, call, 1) for each, call in made.turns.items()
+            }
             if probe.name:
                 turns["peak"] = probe.turn
             results = interleave(turns, rounds=rounds, deadline=bench.deadline, on_round=lambda: advance(""))
