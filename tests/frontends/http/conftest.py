@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import threading
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -12,6 +13,7 @@ import openai
 import pytest
 
 from salon.bounds import FINAL
+from salon.engine.engine import Engine
 from salon.frontends.fake.worker import Behaviour, FakeWorker
 from salon.frontends.zmq.background import BackgroundServer
 from salon.frontends.zmq.options import ServeOptions
@@ -21,6 +23,7 @@ from ...engine.conftest import write_tiny
 from ...studio.conftest import BACKEND
 
 NUMBERS = itertools.count()
+WAIT_S = 60  # for what takes milliseconds, and on a starved machine much longer; httpx itself gives up after 5
 SIZE = "16x16"
 ASKED = {"prompt": "a red apple", "size": SIZE, "steps": 2}
 
@@ -60,7 +63,7 @@ def fake_server(options: ServeOptions, behaviour: Behaviour) -> BackgroundServer
 @pytest.fixture(scope="module")
 def page(faked: BackgroundServer) -> Iterator[httpx.Client]:
     """What a page asks with."""
-    with httpx.Client(base_url=address(faked), timeout=30, headers={"x-salon-csrf": "1"}) as client:
+    with httpx.Client(base_url=address(faked), timeout=WAIT_S, headers={"x-salon-csrf": "1"}) as client:
         yield client
 
 
@@ -70,7 +73,8 @@ def made(page: httpx.Client, prompt: str = "a red apple", **fields: Any) -> dict
     accepted = page.post("/api/submit", json=asked)
     assert accepted.status_code == 200, accepted.text
     job = accepted.json()["job"]["job"]
-    for _ in range(1000):
+    end = time.monotonic() + WAIT_S
+    while time.monotonic() < end:
         info: dict[str, Any] = page.post("/api/show", json={"job": job}).json()
         if info["state"] in FINAL:
             return info
@@ -83,13 +87,35 @@ def address(server: BackgroundServer) -> str:
     return server.server.http
 
 
+@pytest.fixture
+def shown(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """Set by a test once it has seen a preview: no picture is finished before, on however busy a machine."""
+    seen, decode = threading.Event(), Engine.decode
+
+    def finish(self: Engine, *given: Any) -> Any:
+        assert seen.wait(WAIT_S), "nobody has seen a preview"
+        return decode(self, *given)
+
+    monkeypatch.setattr(Engine, "decode", finish)
+    return seen
+
+
+def followed(stream: Any, shown: threading.Event) -> list[Any]:
+    """Return all events of a stream."""
+    events = []
+    for event in stream:
+        events.append(event)
+        shown.set()
+    return events
+
+
 @pytest.fixture(scope="module")
 def http(server: BackgroundServer) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=address(server), timeout=30) as client:
+    with httpx.Client(base_url=address(server), timeout=WAIT_S) as client:
         yield client
 
 
 @pytest.fixture(scope="module")
 def client(server: BackgroundServer) -> Iterator[openai.OpenAI]:
-    with openai.OpenAI(base_url=f"{address(server)}/v1", api_key="none", max_retries=0, timeout=30) as made:
+    with openai.OpenAI(base_url=f"{address(server)}/v1", api_key="none", max_retries=0, timeout=WAIT_S) as made:
         yield made

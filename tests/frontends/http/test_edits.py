@@ -26,7 +26,7 @@ from salon.frontends.http.errors import HttpRefused
 from salon.frontends.http.generations import Generations
 from salon.frontends.zmq.background import BackgroundServer
 
-from .conftest import address
+from .conftest import WAIT_S, address, followed
 
 EDITS, VARIATIONS, FILES = "/v1/images/edits", "/v1/images/variations", "/v1/files"
 PLAIN: dict[str, Any] = {"steps": 2, "seed": 7}
@@ -71,10 +71,10 @@ def test_an_edit_is_what_a_start_picture_is_over_zeromq(server: BackgroundServer
     with Client(server.address) as other:
         digest = other.add_reference(RED)
         job = other.imagine("an apple", image=digest, images=1, width=16, height=16, **PLAIN)
-        assert [picture_of(made)] == job.result(timeout_s=30)
+        assert [picture_of(made)] == job.result(timeout_s=WAIT_S)
         near = client.images.edit(image=RED, prompt="an apple", input_fidelity="high", extra_body=PLAIN)
         job = other.imagine("an apple", image=digest, image_strength=0.5, images=1, width=16, height=16, **PLAIN)
-        assert [picture_of(near)] == job.result(timeout_s=30)
+        assert [picture_of(near)] == job.result(timeout_s=WAIT_S)
     assert made.size == "16x16"
 
 
@@ -90,12 +90,12 @@ def test_several_pictures_stand_before_the_words(server: BackgroundServer, clien
     with Client(server.address) as other:
         digests = [other.add_reference(each) for each in (RED, BLUE)]
         job = other.imagine("a cat", image_prompts=digests, images=1, width=16, height=16, **PLAIN)
-        assert [picture_of(made)] == job.result(timeout_s=30)
+        assert [picture_of(made)] == job.result(timeout_s=WAIT_S)
 
 
-def test_an_edit_as_a_stream_and_raw(server: BackgroundServer, client: openai.OpenAI) -> None:
+def test_an_edit_as_a_stream_and_raw(server: BackgroundServer, client: openai.OpenAI, shown: threading.Event) -> None:
     asked: dict[str, Any] = {"image": RED, "prompt": "a cat", "extra_body": {"steps": 6, "seed": 9}}
-    events = list(client.images.edit(**asked, stream=True, partial_images=2))
+    events = followed(client.images.edit(**asked, stream=True, partial_images=2), shown)
     kinds = [event.type for event in events]
     assert kinds[-1] == "image_edit.completed"
     assert set(kinds[:-1]) == {"image_edit.partial_image"}
@@ -105,7 +105,7 @@ def test_an_edit_as_a_stream_and_raw(server: BackgroundServer, client: openai.Op
     assert [Image.open(io.BytesIO(base64.b64decode(each.b64_json or ""))).format for each in pictures] == ["WEBP"] * 2
 
     async def draw() -> bytes:
-        async with openai.AsyncOpenAI(base_url=f"{address(server)}/v1", api_key="none", timeout=30) as other:
+        async with openai.AsyncOpenAI(base_url=f"{address(server)}/v1", api_key="none", timeout=WAIT_S) as other:
             return picture_of(await other.images.edit(**asked))
 
     assert asyncio.run(draw()) == base64.b64decode(events[-1].b64_json)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import io
+import threading
 from typing import Any
 
 import httpx
@@ -17,7 +18,7 @@ from salon.frontends.http.asked import asked_of
 from salon.frontends.recipe import read_picture_file
 from salon.frontends.zmq.background import BackgroundServer
 
-from .conftest import ASKED, SIZE, address
+from .conftest import ASKED, SIZE, WAIT_S, address, followed
 
 SMALL: dict[str, Any] = {"size": SIZE, "extra_body": {"steps": 2}}
 
@@ -31,7 +32,7 @@ def test_the_same_seed_gives_the_bytes_that_zeromq_gives(server: BackgroundServe
     made = client.images.generate(prompt="a red apple", n=2, **asked)  # type: ignore[call-overload]
     with Client(server.address) as other:
         job = other.imagine("a red apple", images=2, seed=7, width=16, height=16, steps=2)
-        assert [bytes_of(one) for one in made.data] == job.result(timeout_s=30)
+        assert [bytes_of(one) for one in made.data] == job.result(timeout_s=WAIT_S)
     assert (made.size, made.output_format, made.background, made.quality) == (SIZE, "png", "opaque", "auto")
 
 
@@ -82,25 +83,22 @@ def test_quality_is_an_effort(client: openai.OpenAI, server: BackgroundServer) -
     assert asked_of(b'{"prompt": "a cat", "quality": "low"}', "key").request.parameters == {"draft": True, "images": 1}
 
 
-def test_a_stream_shows_the_picture_as_it_forms(client: openai.OpenAI) -> None:
-    events = list(
-        client.images.generate(
-            prompt="a cat", stream=True, partial_images=2, size=SIZE, extra_body={"steps": 6, "seed": 9}
-        )
-    )
+def test_a_stream_shows_the_picture_as_it_forms(client: openai.OpenAI, shown: threading.Event) -> None:
+    asked: dict[str, Any] = {"prompt": "a cat", "size": SIZE, "extra_body": {"steps": 6, "seed": 9}}
+    events = followed(client.images.generate(**asked, stream=True, partial_images=2), shown)
     kinds = [event.type for event in events]
     assert kinds[-1] == "image_generation.completed"
     assert set(kinds[:-1]) == {"image_generation.partial_image"}
     assert 1 <= len(kinds) - 1 <= 2  # the newest takes the place of one that nobody has read yet
     for event in events:
         assert Image.open(io.BytesIO(bytes_of(event))).format == "PNG"
-    plain = client.images.generate(prompt="a cat", size=SIZE, extra_body={"steps": 6, "seed": 9})
+    plain = client.images.generate(**asked)
     assert bytes_of(events[-1]) == bytes_of((plain.data or [])[0])
 
 
 def test_the_asynchronous_client(server: BackgroundServer) -> None:
     async def draw() -> list[str]:
-        async with openai.AsyncOpenAI(base_url=f"{address(server)}/v1", api_key="none", timeout=30) as client:
+        async with openai.AsyncOpenAI(base_url=f"{address(server)}/v1", api_key="none", timeout=WAIT_S) as client:
             made = await client.images.generate(prompt="a cat", **SMALL)
             stream = await client.images.generate(prompt="a cat", stream=True, **SMALL)
             return [event.type async for event in stream] * len(made.data or ())

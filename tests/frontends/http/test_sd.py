@@ -20,7 +20,7 @@ from salon.frontends.http.sd import StableDiffusion
 from salon.frontends.zmq.background import BackgroundServer
 from salon.studio.moderation.types import ALLOW, Decision, PolicyRequest, block
 
-from .conftest import address
+from .conftest import WAIT_S, address
 from .test_edits import RED, mask, png
 
 TXT, IMG, OPTIONS = "/sdapi/v1/txt2img", "/sdapi/v1/img2img", "/sdapi/v1/options"
@@ -54,7 +54,7 @@ def test_pictures_and_what_is_said_of_them(server: BackgroundServer, http: httpx
             "a cat", images=2, width=16, height=16, steps=2, seed=7, guidance_scale=2, negative_prompt="red",
             solver="euler",
         )  # fmt: skip
-        assert made == job.result(timeout_s=30)
+        assert made == job.result(timeout_s=WAIT_S)
     info = json.loads(answer.json()["info"])
     assert (info["all_seeds"], info["sampler_name"], info["width"], info["cfg_scale"]) == ([7, 7], "Euler", 16, 2)
     assert [text.partition("\n")[0] for text in info["infotexts"]] == ["a cat", "a cat"]
@@ -94,7 +94,7 @@ def test_a_picture_to_start_from(server: BackgroundServer, http: httpx.Client) -
     with Client(server.address) as other:
         start = other.add_reference(RED)
         asked: dict[str, Any] = {"images": 1, "width": 16, "height": 16, "steps": 2, "seed": 7, "solver": "euler"}
-        assert made == other.imagine("a cat", image=start, image_strength=0.5, **asked).result(timeout_s=30)
+        assert made == other.imagine("a cat", image=start, image_strength=0.5, **asked).result(timeout_s=WAIT_S)
     white = png(255, mode="L")
     halves = Image.open(io.BytesIO(mask())).getchannel("A").point(lambda value: 255 - value)
     buffer = io.BytesIO()
@@ -154,18 +154,18 @@ def test_progress_interrupt_and_what_an_operator_chooses(server: BackgroundServe
     options = replace(
         server.options, data=tmp_path / "data", paused=True, model_aliases=aliases, policy=no_red, policy_blocks=0
     )
-    with BackgroundServer(options) as paused, httpx.Client(base_url=address(paused), timeout=30) as http:
+    with BackgroundServer(options) as paused, httpx.Client(base_url=address(paused), timeout=WAIT_S) as http:
         idle = http.get("/sdapi/v1/progress").json()
         assert (idle["progress"], idle["state"]["job_count"], idle["current_image"]) == (0, 0, None)
         answers: list[httpx.Response] = []
         asking = threading.Thread(target=lambda: answers.append(http.post(TXT, json=PLAIN)))
         asking.start()
-        end = time.monotonic() + 20
+        end = time.monotonic() + WAIT_S
         while not (state := http.get("/sdapi/v1/progress").json()["state"])["job_count"] and time.monotonic() < end:
             time.sleep(0.01)
         assert (state["job_count"], state["sampling_step"], state["sampling_steps"]) == (1, 0, 2)
         assert http.post("/sdapi/v1/interrupt").json() == {}
-        asking.join(20)
+        asking.join(WAIT_S)
         assert (answers[0].status_code, "is cancelled" in answers[0].json()["detail"]) == (409, True)
         assert http.get("/sdapi/v1/progress").json()["state"]["job_count"] == 0
         models = [each["id"] for each in http.get("/v1/models").json()["data"]]

@@ -12,13 +12,13 @@ import httpx
 import pytest
 
 from salon.frontends.client.client import Client
-from salon.frontends.fake.worker import Behaviour
+from salon.frontends.fake.worker import Behaviour, FakeWorker
 from salon.frontends.http import connections
 from salon.frontends.http.place import HttpError
 from salon.frontends.zmq.background import BackgroundServer
 from salon.studio.errors import StoreFull
 
-from .conftest import ASKED, address
+from .conftest import ASKED, WAIT_S, address
 
 PAUSED: dict[str, Any] = {"paused": True, "http": "127.0.0.1:0"}
 
@@ -54,7 +54,7 @@ def test_alive_and_ready(server: BackgroundServer, http: httpx.Client, monkeypat
 
 def test_a_job_that_is_cancelled_and_one_whose_reader_leaves(starting: Any) -> None:
     """They wait, as the server is paused; then it ends, and a stream says so."""
-    with starting(**PAUSED) as server, Client(server.address) as other, httpx.Client(timeout=30) as http:
+    with starting(**PAUSED) as server, Client(server.address) as other, httpx.Client(timeout=WAIT_S) as http:
 
         def asking() -> Any:
             return http.stream("POST", f"{address(server)}/v1/images/generations", json=ASKED | {"stream": True})
@@ -72,19 +72,26 @@ def test_a_job_that_is_cancelled_and_one_whose_reader_leaves(starting: Any) -> N
         with asking() as answer:
             threading.Thread(target=server.stop).start()
             assert any("the server ends" in line for line in answer.iter_lines())
-    assert server.ended(10)
+    assert server.ended(WAIT_S)
 
 
-def test_a_client_that_leaves_in_mid_stream(page: httpx.Client, faked: BackgroundServer, behaviour: Behaviour) -> None:
+def test_a_client_that_leaves_in_mid_stream(
+    page: httpx.Client, faked: BackgroundServer, behaviour: Behaviour, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Its job goes on, can be seen, and can be cancelled."""
-    behaviour.step_s = 0.05
-    asked = {"prompt": "a cat", "steps": 40, "stream": True, "partial_images": 3}
+    asked = {"prompt": "a cat", "steps": 200, "stream": True, "partial_images": 3}
+    pixels = FakeWorker._pixels
+
+    def shown(self: FakeWorker, held: Any) -> Any:
+        behaviour.step_s = 1.0  # from the first preview on: it is not done meanwhile, on however busy a machine
+        return pixels(self, held)
+
+    monkeypatch.setattr(FakeWorker, "_pixels", shown)
     try:
         with Client(faked.address) as other:
             with page.stream("POST", "/v1/images/generations", json=asked) as answer:
                 job = other.job(answer.headers["x-salon-jobs"])
                 assert any("partial_image" in line for line in answer.iter_lines())  # and no further
-                behaviour.step_s = 1.0  # so that it is not done meanwhile, on however busy a machine
             assert job.refresh().state == "running"
             assert job.id in [each.job for each in other.jobs().jobs]
             assert job.cancel()
@@ -103,7 +110,7 @@ def test_requests_that_are_none_are_seldom_logged(
             b"\x16\x03\x01 %d" % number,
             b"GET /healthz HTTP/1.1\r\nConnection: upgrade\r\nUpgrade: x%d" % number,
         ):
-            with socket.create_connection((host, int(port)), timeout=20) as connection:
+            with socket.create_connection((host, int(port)), timeout=WAIT_S) as connection:
                 connection.sendall(line + b"\r\nHost: localhost\r\n\r\n")
                 assert b"HTTP/1.1" in connection.recv(1 << 12)
     told = [line.getMessage() for line in caplog.records if line.name.startswith("uvicorn")]
@@ -119,7 +126,7 @@ def test_an_answer_does_not_wait_for_an_acknowledgement(http: httpx.Client) -> N
         assert http.get("/v1/models").status_code == 200
         return time.perf_counter() - begun
 
-    assert min(took() for _ in range(20)) < 0.03
+    assert any(took() < 0.03 for _ in range(200))  # one that nothing else has held up is enough
 
 
 def test_a_taken_place(starting: Any, caplog: pytest.LogCaptureFixture) -> None:
@@ -135,22 +142,27 @@ def test_a_taken_place(starting: Any, caplog: pytest.LogCaptureFixture) -> None:
 def test_connections_are_bounded(server: BackgroundServer, http: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
     """One that says nothing is closed, and one too many at once; those that ask in time stay."""
     host, port = address(server).removeprefix("http://").rsplit(":", 1)
-    monkeypatch.setattr(connections, "HEADERS_S", 0.2)
-    with socket.create_connection((host, int(port)), timeout=20) as silent:
-        silent.sendall(b"GET /healthz HTTP/1.1\r\n")
-        assert _ends(silent)
-    monkeypatch.setattr(connections, "REST_S", 0.2)
+    with monkeypatch.context() as bounds:
+        bounds.setattr(connections, "HEADERS_S", 0.2)
+        with socket.create_connection((host, int(port)), timeout=WAIT_S) as silent:
+            silent.sendall(b"GET /healthz HTTP/1.1\r\n")
+            assert _ends(silent)
+    monkeypatch.setattr(connections.Connection, "timeout_keep_alive_handler", lambda _: None)  # uvicorn's own bound
     for length, begun in ((1, b"GET /healthz HTTP/1.1\r\n"), (3, b"b")):  # another request, or the rest of a body
-        with socket.create_connection((host, int(port)), timeout=20) as slow:
+        with socket.create_connection((host, int(port)), timeout=WAIT_S) as slow:
             slow.sendall(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\ncontent-length: %d\r\n\r\na" % length)
             answer = b""
             while not answer.endswith(b"}"):
-                answer += slow.recv(1 << 16)
-            slow.settimeout(4)  # before uvicorn would close one that is idle
-            slow.sendall(begun)
-            assert _ends(slow)
+                came = slow.recv(1 << 16)
+                assert came, "its request came whole"
+                answer += came
+            with monkeypatch.context() as bounds:
+                bounds.setattr(connections, "HEADERS_S", 0.2)
+                bounds.setattr(connections, "REST_S", 0.2)
+                slow.sendall(begun)
+                assert _ends(slow)
     monkeypatch.setattr(connections, "MOST", 0)
-    with socket.create_connection((host, int(port)), timeout=20) as too_many:
+    with socket.create_connection((host, int(port)), timeout=WAIT_S) as too_many:
         assert _ends(too_many)
     monkeypatch.undo()
     assert http.get("/healthz").status_code == 200

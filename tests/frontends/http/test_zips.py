@@ -25,7 +25,7 @@ from salon.studio.service import storing
 from salon.studio.service.job_record import StoredPicture
 from salon.zips import ZipFileWriter
 
-from .conftest import made
+from .conftest import WAIT_S, made
 
 
 def test_a_zip(page: httpx.Client) -> None:
@@ -63,7 +63,7 @@ def test_a_disk_that_fills_up_while_a_zip_streams(
 
     async def slowly(job: str, picture: StoredPicture) -> bytes:
         if job == jobs[1]:
-            assert await asyncio.to_thread(going_on.wait, 20)
+            assert await asyncio.to_thread(going_on.wait, WAIT_S)
         return await read(job, picture)
 
     monkeypatch.setattr(service, "file", slowly)
@@ -108,7 +108,7 @@ def test_a_disk_that_fills_up_while_a_zip_is_written(tmp_path: Path) -> None:
 
 
 def until(holds: Callable[[], bool]) -> None:
-    end = time.monotonic() + 20
+    end = time.monotonic() + WAIT_S
     while not holds():
         assert time.monotonic() < end
         time.sleep(0.01)
