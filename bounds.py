@@ -70,6 +70,7 @@ OPEN: Final = ("queued", "running")  # states of a job that goes on, as they are
 FINAL: Final = ("done", "failed", "cancelled", "blocked")  # kinds of a job's last event, and its states then
 REPLACED: Final = ("step", "preview")  # events of which a slow reader may miss all but the latest
 GRID: Final = -1  # index of a job's grid among its pictures
+TASTE: Final = "salon.taste"  # the server's own account; no key has this form, and so nobody can connect as it
 LOCAL: Final = "local"  # the account of clients that connect without a key
 ROLES: Final = ("user", "operator")
 POLICY_STAGES: Final = ("prompt", "upload", "pictures")  # when the operator's policies are asked

@@ -37,6 +37,7 @@ from ...bounds import (
     PUBLIC_KEY,
     REFERENCE_WEIGHT,
     SHIFT,
+    TASTE,
     WORD,
 )
 from ...errors import complaint
@@ -54,6 +55,7 @@ MAX_COUNT: Final = 2**63 - 1  # the largest number, time or offset: a database's
 _NAME: Final = re.compile(ID)
 _WORD: Final = re.compile(WORD)
 _ACCOUNT: Final = re.compile(f"{PUBLIC_KEY}|{LOCAL}")
+_SEEN: Final = re.compile(f"{PUBLIC_KEY}|{LOCAL}|{re.escape(TASTE)}")  # accounts that operators look at
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 Check = Callable[[str, Any], None]  # (name of the field, its value); raises BadMessage
@@ -200,7 +202,8 @@ _any_job = _match(_NAME, "1 to 64 letters, digits, '.', '_', ':' or '-', or ''",
 _word = _match(_WORD, "a word of up to 32 small letters, digits, '_', '.' or '-'")
 _account = _match(_ACCOUNT, f"64 hex digits (small letters) of a public key, or {LOCAL!r}")
 _any_account = _match(_ACCOUNT, f"64 hex digits (small letters) of a public key, {LOCAL!r}, or ''", "")
-_accounts = _match(_ACCOUNT, f"64 hex digits (small letters) of a public key, {LOCAL!r}, '*' or ''", "", "*")
+_seen = _match(_SEEN, f"64 hex digits (small letters) of a public key, {LOCAL!r}, {TASTE!r} or ''", "")
+_accounts = _match(_SEEN, f"64 hex digits (small letters) of a public key, {LOCAL!r}, {TASTE!r}, '*' or ''", "", "*")
 _digest = _match(re.compile(DIGEST), "64 hex digits (small letters) of a sha256")
 _list = _match(re.compile(LIST), "the name of a list, up to 64 small letters, digits, '-' or '_'", "")
 _code = _match(re.compile(r"[a-z2-7]{16}"), "a code, 16 characters of a-z and 2-7")
@@ -262,7 +265,7 @@ RULES: Final[dict[type[msgspec.Struct], tuple[tuple[str, Check], ...]]] = {
     m.Delete: (("job", _job),),
     m.Fetch: (("job", _job), ("index", _whole(m.GRID, 2**16)), ("offset", _count), ("credit", _credit)),
     m.Credit: (("fetch", _bytes), ("chunks", _credit)),
-    m.Info: (("account", _any_account),),
+    m.Info: (("account", _seen),),
     m.Words: (("like", _label),),
     m.ListWildcards: (("name", _list), ("after", _count)),
     m.OpsAccounts: (("after", _label), ("limit", _page)),
@@ -280,9 +283,9 @@ RULES: Final[dict[type[msgspec.Struct], tuple[tuple[str, Check], ...]]] = {
         ("source", _word),
         ("expires_ms", _count),
     ),
-    m.OpsLedger: (("account", _any_account), ("after", _count), ("limit", _page)),
+    m.OpsLedger: (("account", _seen), ("after", _count), ("limit", _page)),
     m.OpsRetry: (("job", _job),),
-    m.OpsBlocks: (("account", _any_account), ("before", _count), ("limit", _page)),
+    m.OpsBlocks: (("account", _seen), ("before", _count), ("limit", _page)),
     m.OpsLift: (("account", _account),),
     m.ChatSay: (
         ("key", _key),

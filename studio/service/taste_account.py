@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from ...bounds import TASTE
 from ...errors import complaint
 from ...scheduler.plans import AccountPlan
 from ...scheduler.tickets import Lane
@@ -11,7 +12,7 @@ from ..errors import TasteRefused
 from ..store.rows import AccountRow
 from .context import ServiceContext
 
-ACCOUNT: Final = "salon.taste"  # no key has this form, and so nobody can connect as it
+ACCOUNT: Final = TASTE
 _QUOTA: Final = 2**50  # bytes: no bound
 
 

@@ -15,7 +15,7 @@
     edit: ["views/edit", "lib/editing", "components/canvas", "components/compare", "components/drop"],
     organize: ["views/organize", "lib/organize", "components/gallery", "components/virtual"],
     explore: ["views/explore", "lib/organize", "components/gallery", "components/virtual"],
-    operate: ["views/operate"],
+    operate: ["views/operate", "lib/accounts"],
   };
   for (const name of views[location.hash.split("/")[1] || "create"] ?? []) {
     const link = document.createElement("link");

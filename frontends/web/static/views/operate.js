@@ -2,6 +2,7 @@
 // every few seconds, while somebody looks.
 
 import { html, useEffect, useRef, useSignal } from "../lib/html.js";
+import { calledOf, learnNames, noteNames } from "../lib/accounts.js";
 import { call, callOnce } from "../lib/api.js";
 import { clock, counted, dayName, fileSize, gpuTime, number } from "../lib/format.js";
 import { href } from "../lib/router.js";
@@ -32,10 +33,14 @@ function useLive(tag, fields, every = EVERY_MS) {
   const page = JSON.stringify(fields);
   const shown = useRef(page);
   shown.current = page;
+  const order = useRef({ asked: 0, taken: 0 });
   const load = async () => {
+    order.current.asked += 1;
+    const mine = order.current.asked;
     try {
       const answer = await call(tag, fields);
-      if (shown.current !== page) return; // another page is looked at meanwhile
+      if (shown.current !== page || mine < order.current.taken) return; // another page, or a newer answer, is looked at meanwhile
+      order.current.taken = mine;
       found.value = answer;
       wrong.value = "";
     } catch (error) {
@@ -51,11 +56,11 @@ function useLive(tag, fields, every = EVERY_MS) {
 }
 
 function Now() {
-  const { found, wrong } = useLive("ops.status", {});
+  const { found, wrong, load } = useLive("ops.status", {});
   const status = found.value;
   if (!status) return html`<p class=${wrong.value ? "error" : "muted"} role="status">${wrong.value || "…"}</p>`;
   /** @param {string} tag @param {object} [fields] */
-  const order = (tag, fields = {}) => attempt(async () => { await call(tag, fields); found.value = await call("ops.status"); });
+  const order = (tag, fields = {}) => attempt(() => call(tag, fields)).then(load);
   const drain = async () => {
     if (await confirm("Accept no further jobs?", "What is open is finished. Resume takes that back.", "Drain")) await order("ops.drain");
   };
@@ -91,6 +96,7 @@ function Now() {
 function Jobs() {
   const { found, wrong, load } = useLive("list", { account: "*", limit: 50 });
   const jobs = found.value?.jobs;
+  useNames(jobs);
   if (!jobs) return html`<p class=${wrong.value ? "error" : "muted"} role="status">${wrong.value || "…"}</p>`;
   /** @param {any} job */
   const acts = (job) => [
@@ -98,7 +104,7 @@ function Jobs() {
     ...(job.state === "failed" ? [{ id: "retry", label: "Run it again", icon: "again", run: () => void attempt(() => call("ops.retry", { job: job.job })).then(load) }] : []),
   ];
   return html`<div class="scroll"><table class="plain-table jobs-table"><thead><tr><th scope="col">Made</th><th scope="col">Account</th><th scope="col">Kind</th><th scope="col">Prompt</th><th scope="col">Lane</th><th scope="col">State</th><th scope="col" class="num">GPU time</th><th scope="col"><span class="hidden">Acts</span></th></tr></thead><tbody>
-    ${jobs.map((/** @type {any} */ job) => html`<tr key=${job.job}><td>${clock(job.made_ms)}</td><td title=${job.account}>${brief(job.account)}</td><td>${job.kind}</td>
+    ${jobs.map((/** @type {any} */ job) => html`<tr key=${job.job}><td>${clock(job.made_ms)}</td><td class="clip" title=${job.account}>${calledOf(job.account)}</td><td>${job.kind}</td>
       <td class="clip" title=${job.prompt}>${job.prompt || html`<span class="muted">${job.private ? "private" : "none"}</span>`}</td><td>${job.lane}</td>
       <td>${job.state}${job.state === "running" && job.steps ? ` ${job.step}/${job.steps}` : ""}${job.reason ? html` <span class="error" title=${job.reason}>${job.failure || "why"}</span>` : ""}</td>
       <td class="num">${job.charged_ms ? gpuTime(job.charged_ms) : ""}</td><td class="num">${acts(job).length > 0 && html`<${Menu} label=${`Job ${job.job}`} items=${() => acts(job)} />`}</td></tr>`)}
@@ -110,12 +116,13 @@ function Accounts() {
   const { found, wrong, load } = useLive("ops.accounts", { after: pages.value.at(-1), limit: 50 }, 5000);
   const edited = useSignal(/** @type {any} */ (null));
   const list = found.value;
+  useEffect(() => noteNames(list?.accounts ?? []), [list]);
   if (!list) return html`<p class=${wrong.value ? "error" : "muted"} role="status">${wrong.value || "…"}</p>`;
   return html`<div class="scroll">
     <table class="plain-table"><thead><tr><th scope="col">Account</th><th scope="col">Plan</th><th scope="col">Role</th><th scope="col" class="num">Fast time left</th><th scope="col" class="num">Running</th><th scope="col" class="num">Waiting</th><th scope="col" class="num">Stored</th><th scope="col"><span class="hidden">Acts</span></th></tr></thead><tbody>
-      ${list.accounts.map((/** @type {any} */ each) => html`<tr key=${each.account}><th scope="row" title=${each.account}>${each.name || brief(each.account)}${each.blocked ? html` <span class="error">blocked</span>` : each.timeout_ms > Date.now() ? html` <span class="error">waits until ${clock(each.timeout_ms)}</span>` : ""}</th>
+      ${list.accounts.map((/** @type {any} */ each) => html`<tr key=${each.account}><th scope="row" title=${each.account}><span class="clip">${calledOf(each.account)}</span>${each.blocked ? html` <span class="error">blocked</span>` : each.timeout_ms > Date.now() ? html` <span class="error">waits until ${clock(each.timeout_ms)}</span>` : ""}</th>
         <td>${each.plan}</td><td>${each.role}</td><td class="num">${each.fast_ms ? gpuTime(total(each.fast_ms)) : "unlimited"}</td><td class="num">${each.num_running}</td><td class="num">${each.num_queued}</td><td class="num">${fileSize(each.stored_bytes)}</td>
-        <td class="num"><${Menu} label=${`Account ${each.name || brief(each.account)}`} items=${() => [
+        <td class="num"><${Menu} label=${`Account ${calledOf(each.account)}`} items=${() => [
           { id: "change", label: "Change", icon: "edit", run: () => { edited.value = each; } },
           { id: "ledger", label: "Ledger", icon: "recipe", run: () => { location.hash = href("operate", "ledger", each.account); } },
           { id: "blocked", label: "What was blocked", icon: "eye", run: () => { location.hash = href("operate", "blocked", each.account); } },
@@ -132,7 +139,8 @@ function Accounts() {
   </div>`;
 }
 
-/** @param {{account: any, onClose: () => void}} properties */
+/** Fields begin with what the account has; what is typed stays while the list behind is asked for anew.
+ * @param {{account: any, onClose: () => void}} properties */
 function AccountForm({ account, onClose }) {
   const wrong = useSignal("");
   /** @param {SubmitEvent} event */
@@ -149,18 +157,18 @@ function AccountForm({ account, onClose }) {
       if (Object.keys(fields).length > 1 || !account.account) await call("ops.set_account", fields);
       const hours = Number(text("grant"));
       if (hours) await callOnce("ops.grant", { account: id, amount_ms: Math.round(hours * HOUR_MS) });
-      tell(`Account ${account.name || brief(id)} is changed.`);
+      tell(`Account ${calledOf(id)} is changed.`);
       onClose();
     } catch (error) {
       wrong.value = error instanceof Error ? error.message : String(error);
     }
   };
-  return html`<${Dialog} title=${account.account ? `Account ${account.name || brief(account.account)}` : "Open an account"} onClose=${onClose}>
+  return html`<${Dialog} title=${account.account ? `Account ${calledOf(account.account)}` : "Open an account"} onClose=${onClose}>
     <form class="form" onSubmit=${save}>
       ${!account.account && html`<label class="stack">Public key, 64 hex digits<input type="text" name="account" required /></label>`}
-      <label class="stack">Name<input type="text" name="name" value=${account.name ?? ""} /></label>
-      <label class="stack">Plan<input type="text" name="plan" value=${account.plan ?? ""} /></label>
-      <label class="stack">Role<select name="role" value=${account.role ?? "user"}><option>user</option><option>operator</option></select></label>
+      <label class="stack">Name<input type="text" name="name" defaultValue=${account.name ?? ""} /></label>
+      <label class="stack">Plan<input type="text" name="plan" defaultValue=${account.plan ?? ""} /></label>
+      <label class="stack">Role<select name="role">${["user", "operator"].map((role) => html`<option key=${role} selected=${role === (account.role ?? "user")}>${role}</option>`)}</select></label>
       <label class="stack">Grant hours of GPU time<input type="number" name="grant" step="any" placeholder="none" /></label>
       ${wrong.value && html`<p class="error" role="alert">${wrong.value}</p>`}
       <div class="row end"><button class="primary">Save</button></div>
@@ -173,11 +181,12 @@ function Ledger({ account }) {
   const after = useSignal([0]);
   const { found, wrong } = useLive("ops.ledger", { account, after: after.value.at(-1), limit: 100, newest: true }, 5000);
   const page = found.value;
+  useNames(page?.entries, account);
   if (!page) return html`<p class=${wrong.value ? "error" : "muted"} role="status">${wrong.value || "…"}</p>`;
   return html`<div class="scroll">
-    <p class="row">${account ? html`Account <code title=${account}>${brief(account)}</code>, balance ${gpuTime(page.balance_ms)} <a href=${href("operate", "ledger")}>all accounts</a>` : `${counted(page.entries.length, "entry").replace("entrys", "entries")} of all accounts`}</p>
+    <p class="row">${account ? html`Account <b title=${account}>${calledOf(account)}</b>, balance ${gpuTime(page.balance_ms)} <a href=${href("operate", "ledger")}>all accounts</a>` : `${counted(page.entries.length, "entry").replace("entrys", "entries")} of all accounts`}</p>
     <table class="plain-table"><thead><tr><th scope="col" class="num">Number</th><th scope="col">When</th><th scope="col">Account</th><th scope="col">What</th><th scope="col" class="num">GPU time</th><th scope="col">Job</th></tr></thead><tbody>
-      ${page.entries.map((/** @type {any} */ entry) => html`<tr key=${entry.seq}><td class="num">${entry.seq}</td><td>${dayName(entry.at_ms)}, ${clock(entry.at_ms)}</td><td title=${entry.account}>${brief(entry.account)}</td>
+      ${page.entries.map((/** @type {any} */ entry) => html`<tr key=${entry.seq}><td class="num">${entry.seq}</td><td>${dayName(entry.at_ms)}, ${clock(entry.at_ms)}</td><td class="clip" title=${entry.account}>${calledOf(entry.account)}</td>
         <td>${entry.kind}${entry.source ? `, ${entry.source}` : ""}</td><td class="num">${entry.amount_ms < 0 ? "−" : ""}${gpuTime(Math.abs(entry.amount_ms))}</td><td>${entry.job}</td></tr>`)}
     </tbody></table>
     <div class="row end">
@@ -192,11 +201,12 @@ function Blocked({ account }) {
   const before = useSignal([0]);
   const { found, wrong } = useLive("ops.blocks", { account, before: before.value.at(-1), limit: 50 }, 5000);
   const page = found.value;
+  useNames(page?.blocks, account);
   if (!page) return html`<p class=${wrong.value ? "error" : "muted"} role="status">${wrong.value || "…"}</p>`;
   return html`<div class="scroll">
-    ${account && html`<p class="row">Account <code title=${account}>${brief(account)}</code> <a href=${href("operate", "blocked")}>all accounts</a></p>`}
+    ${account && html`<p class="row">Account <b title=${account}>${calledOf(account)}</b> <a href=${href("operate", "blocked")}>all accounts</a></p>`}
     ${page.blocks.length ? html`<table class="plain-table"><thead><tr><th scope="col">When</th><th scope="col">Account</th><th scope="col">Stage</th><th scope="col">Rule</th><th scope="col">What it was told</th><th scope="col">Job</th></tr></thead><tbody>
-      ${page.blocks.map((/** @type {any} */ each) => html`<tr key=${each.number}><td>${dayName(each.at_ms)}, ${clock(each.at_ms)}</td><td title=${each.account}>${brief(each.account)}</td><td>${each.stage}</td><td>${each.rule}</td><td class="words">${each.message}</td><td>${each.job}</td></tr>`)}
+      ${page.blocks.map((/** @type {any} */ each) => html`<tr key=${each.number}><td>${dayName(each.at_ms)}, ${clock(each.at_ms)}</td><td class="clip" title=${each.account}>${calledOf(each.account)}</td><td>${each.stage}</td><td>${each.rule}</td><td class="words">${each.message}</td><td>${each.job}</td></tr>`)}
     </tbody></table>` : html`<p class="muted">No policy has blocked anything.</p>`}
     <div class="row end">
       ${before.value.length > 1 && html`<button type="button" onClick=${() => { before.value = before.value.slice(0, -1); }}>Newer</button>`}
@@ -205,8 +215,10 @@ function Blocked({ account }) {
   </div>`;
 }
 
-/** @param {string} account */
-const brief = (account) => (account.length > 16 ? `${account.slice(0, 8)}…` : account);
+/** Learn what the accounts of some records are called. @param {{account: string}[] | undefined} records @param {string} [more] */
+const useNames = (records, more = "") => useEffect(() => {
+  void learnNames([...new Set([more, ...(records ?? []).map((each) => each.account)])]);
+}, [records, more]);
 
 /** @param {Record<string, number>} sources */
 const total = (sources) => Object.values(sources).reduce((sum, each) => sum + each, 0);
