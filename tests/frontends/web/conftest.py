@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ from salon.frontends.zmq.background import BackgroundServer
 from salon.frontends.zmq.options import ServeOptions
 from salon.studio.studio import Studio
 
+from .slowed import slow
+
 try:
     sync: Any = importlib.import_module("playwright.sync_api")
 except ImportError:
@@ -25,9 +28,26 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 ARGUMENTS = (
     "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync",
 )  # fmt: skip
-WAIT_MS = 10_000
+WAIT_MS = 60_000  # for an event that comes in milliseconds, and on a starved machine much later
 SIDE = 64  # pixels of a picture, so that aspects differ
 Open = Callable[..., Any]
+WIDER = """() => {
+    const MEANT = ".scroll, .panel, .codes, .tabs, .chips, .aspects, .rail ul"; // moved by hand: tables, rows
+    const moves = one => ["auto", "scroll"].includes(getComputedStyle(one).overflowX) && !one.matches(MEANT);
+    return [document.documentElement, ...[...document.querySelectorAll("body *")].filter(moves)]
+        .filter(one => one.scrollWidth > one.clientWidth).flatMap(one => [one, ...one.querySelectorAll("*")]
+            .filter(each => each.getBoundingClientRect().right > one.getBoundingClientRect().left + one.clientWidth))
+        .map(one => `${one.tagName} ${one.className}`);
+}"""
+TOLD = """window.told = [];
+new MutationObserver(changes => {
+    for (const node of changes.flatMap(change => [...change.addedNodes])) {
+        if (node.nodeType !== Node.ELEMENT_NODE) continue;
+        for (const toast of [node, ...node.querySelectorAll(".toast")]) {
+            if (toast.matches(".toasts:popover-open .toast")) told.push(toast.textContent);
+        }
+    }
+}).observe(document, { childList: true, subtree: true })"""
 
 
 class Worker(FakeWorker):
@@ -81,13 +101,13 @@ def browser(server: BackgroundServer) -> Iterator[Any]:
 
 @pytest.fixture
 def open_page(server: BackgroundServer, browser: Any) -> Iterator[Open]:
-    """A function that opens a view; what the page logs as an error, or raises, fails the test."""
+    """A function that opens a view, or another address; what the page logs as an error, or raises, fails the test."""
     wrong: list[str] = []
     contexts: list[Any] = []
     assert server.server is not None
     address = server.server.http
 
-    def open(view: str = "create", *, expect: tuple[str, ...] = (), **options: Any) -> Any:
+    def open(view: str = "create", *, expect: tuple[str, ...] = (), url: str = "", **options: Any) -> Any:
         context = browser.new_context(reduced_motion="reduce", **options)  # axe sees no colours on their way
         contexts.append(context)
         page = context.new_page()
@@ -99,7 +119,9 @@ def open_page(server: BackgroundServer, browser: Any) -> Iterator[Open]:
                 wrong.append(line.text)
 
         page.on("console", logged)
-        page.goto(f"{address}/#/{view}")
+        page.add_init_script(TOLD)
+        slow(page)
+        page.goto(url or f"{address}/#/{view}")
         return page
 
     yield open
@@ -111,6 +133,33 @@ def open_page(server: BackgroundServer, browser: Any) -> Iterator[Open]:
 def expect(what: Any) -> Any:
     """Return Playwright's assertions about a part of a page."""
     return sync.expect(what)
+
+
+def listed(page: Any) -> None:
+    """Wait until Create has all jobs that there are."""
+    expect(page.locator('.feed[aria-busy="false"], .welcome')).to_be_visible()
+
+
+def until(page: Any, holds: str | Callable[[], object], arg: Any = None) -> None:
+    """Wait until a function, of the page's or of the test's, says that something holds.
+
+    Playwright's own way evaluates text inside the page, which the page's policy forbids but for the first look.
+    """
+    end = time.monotonic() + WAIT_MS / 1000
+    while not (page.evaluate(holds, arg) if isinstance(holds, str) else holds()):
+        assert time.monotonic() < end, holds
+        page.wait_for_timeout(20)
+
+
+def told(page: Any, words: str) -> None:
+    """Wait until the page has told something above all else, also if the message has left by now."""
+    until(page, "words => told.some(text => text.includes(words))", words)
+
+
+def fits(page: Any) -> None:
+    """Check that nothing sticks out of a page or of a dialog, so that it does not move sideways."""
+    until(page, "wide => innerWidth === wide", page.viewport_size["width"])
+    assert page.evaluate(WIDER) == [], page.url
 
 
 def axe(page: Any) -> list[str]:

@@ -181,7 +181,7 @@ const leave = (event, on) => {
 /** What the server would make of it and what that costs, or what is wrong. */
 function Outcome() {
   const { state, planned, error } = wish.plan.value;
-  if (state === "wrong") return html`<p id="outcome" class="outcome error" role="alert">${error.message}</p>`;
+  if (state === "wrong") return html`<p id="outcome" class="outcome error" role="alert"><span>${error.message}</span></p>`;
   if (state === "empty" || !planned) return html`<p id="outcome" class="outcome" aria-live="polite">${state === "checking" ? "…" : ""}</p>`;
   const { jobs, total_cost_ms: cost, queue_position: before } = planned;
   const pictures = jobs.reduce((sum, job) => sum + (job.parameters.images ?? 4), 0);
