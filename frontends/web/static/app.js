@@ -5,7 +5,7 @@ import { ApiError, enter, session } from "./lib/api.js";
 import { listen, stop } from "./lib/events.js";
 import { forget, reload } from "./lib/store.js";
 import { route } from "./lib/router.js";
-import { learn, watchWish } from "./lib/wish.js";
+import { learn, restore, watchWish } from "./lib/wish.js";
 import { Shell } from "./components/shell.js";
 import { SignIn } from "./components/signin.js";
 import { tellError } from "./components/toasts.js";
@@ -47,10 +47,12 @@ effect(() => {
     const mine = turn;
     if (who === undefined) return;
     if (last && last !== who) {
+      session.value = undefined; // nothing is shown that could be clicked meanwhile
       location.reload(); // so that nothing of the other account is left
       return;
     }
     last = who;
+    restore();
     /** @param {() => Promise<void>} work */
     const insist = (work) => {
       work().catch((error) => {

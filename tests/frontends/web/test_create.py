@@ -14,7 +14,7 @@ from salon.frontends.fake.worker import Behaviour
 from salon.frontends.wire.keys import make_pair
 from salon.frontends.zmq.background import BackgroundServer
 
-from .conftest import Open, axe, expect, serve
+from .conftest import Open, axe, expect, fits, listed, serve, told
 
 APPLE = Path(__file__).parents[3] / "docs" / "images" / "red-apple.png"
 REFUSED = "400 (Bad Request)"  # a browser logs it, whatever the page makes of it
@@ -51,9 +51,10 @@ def test_a_stranger_draws(open_page: Open) -> None:
 
     page.get_by_role("button", name="Vary picture 2").first.click()
     expect(page.locator(".job")).to_have_count(3)
-    expect(page.locator(".job").first).to_contain_text("Variation")
+    expect(page.locator(".job").first.locator(".facts")).to_contain_text("Variation")
     page.get_by_role("button", name="Upscale picture 1").last.click()
-    expect(page.locator(".job").first).to_contain_text("Upscale")
+    expect(page.locator(".job")).to_have_count(4)
+    expect(page.locator(".job").first.locator(".facts")).to_contain_text("Upscale")
     loaded(page, 1)
     page.reload()
     expect(page.locator(".job")).to_have_count(4)
@@ -104,16 +105,18 @@ def test_controls_are_the_parameters(open_page: Open, server: BackgroundServer) 
     page.get_by_role("button", name="Leave out Images").click()
     expect(page.locator("#outcome")).to_contain_text("3 pictures")
     with Client(server.address) as client:
-        assert client.settings.show().suffix == "--n 3"
-        client.settings.reset()
+        try:
+            assert client.settings.show().suffix == "--n 3"
+        finally:
+            client.settings.reset()
 
 
 def test_by_keys_alone(open_page: Open) -> None:
     page = open_page()
-    expect(page.locator("#prompt")).to_be_visible()
+    listed(page)
     keys = page.keyboard
     keys.press("/")
-    page.locator("#prompt").fill("")
+    expect(page.locator("#prompt")).to_be_focused()
     keys.type("a small house --n 2")
     expect(page.locator("#outcome")).to_contain_text("2 pictures")
     before = page.locator(".job").count()
@@ -131,9 +134,9 @@ def test_by_keys_alone(open_page: Open) -> None:
     expect(lightbox).to_contain_text("Picture 1 of 2")
     assert axe(page) == []
     keys.press("l")
-    expect(page.locator(".toasts:popover-open .toast")).to_contain_text("Liked.")  # above the picture
+    told(page, "Liked.")  # above the picture
     keys.press("l")
-    expect(page.locator(".toast").last).to_contain_text("No longer liked.")
+    told(page, "No longer liked.")
     keys.press("Escape")
     expect(lightbox).to_have_count(0)
     expect(page.locator(".tile-open:focus")).to_have_count(1)  # one is where one was
@@ -152,13 +155,18 @@ def test_by_keys_alone(open_page: Open) -> None:
 def test_a_job_on_its_way(open_page: Open, behaviour: Behaviour, server: BackgroundServer) -> None:
     """Previews in their places, steps counted, a second page that sees the same, cancelling, failing, trying again."""
     page, other = (open_page(expect=("404 (Not Found)",)) for _ in range(2))  # a preview may be replaced already
-    behaviour.step_s = 0.05
+    listed(page)
+    listed(other)
+    many = page.locator(".job").count()
+    behaviour.step_s = 0.4  # a minute for the whole job: what is looked at meanwhile may take its time
     try:
-        page.get_by_label("Prompt", exact=True).fill(f"{MARKUP} --steps 190 --n 2")
+        page.get_by_label("Prompt", exact=True).fill(f"{MARKUP} --steps 150 --n 2")
         expect(page.locator("#outcome")).to_contain_text("2 pictures")
         page.keyboard.press("Enter")
+        for each in (page, other):
+            expect(each.locator(".job")).to_have_count(many + 1)
         card = other.locator(".job").first  # what is asked for in one window is seen in the other
-        expect(card.get_by_text(re.compile(r"Step \d+ of 190"))).to_be_visible()
+        expect(card.get_by_text(re.compile(r"Step \d+ of 150"))).to_be_visible()
         expect(card.locator(".preview")).to_have_count(2)
         box = card.locator(".tile").first.bounding_box()
         assert box is not None
@@ -167,15 +175,14 @@ def test_a_job_on_its_way(open_page: Open, behaviour: Behaviour, server: Backgro
         page.locator(".job").first.get_by_role("button", name="What can be done with this job").click()
         page.get_by_role("menuitem", name="Cancel").click()
         expect(card.locator(".ended")).to_contain_text("Cancelled")
-        many = page.locator(".job").count()
         behaviour.step_s, behaviour.fail = 0.0, "out of paint"
         card.get_by_role("button", name="Try again").click()
-        expect(other.locator(".job")).to_have_count(many + 1)
+        expect(other.locator(".job")).to_have_count(many + 2)
         expect(card.locator(".ended")).to_contain_text("out of paint")
         behaviour.fail = ""
-        expect(page.locator(".job")).to_have_count(many + 1)
-        page.locator(".job").first.get_by_role("button", name="Try again").click()
         expect(page.locator(".job")).to_have_count(many + 2)
+        page.locator(".job").first.get_by_role("button", name="Try again").click()
+        expect(page.locator(".job")).to_have_count(many + 3)
         loaded(page, 2)
         after = page.locator(".job").first.locator(".tile").first.bounding_box()
         assert (after["width"], after["height"]) == (box["width"], box["height"])  # nothing has jumped
@@ -193,10 +200,11 @@ def test_pictures_in_the_bar(open_page: Open, tmp_path: Any) -> None:
     field.set_input_files(tmp_path / "red.png")
     slot = page.locator(".slot")
     expect(slot).to_have_attribute("data-state", "ready")
-    page.get_by_label("Prompt", exact=True).fill("a cat --n 1")
+    page.get_by_label("Prompt", exact=True).fill("a purple cat --n 1")
     slot.get_by_role("combobox").select_option("Style")
     expect(page.locator("#outcome")).to_contain_text("1 picture")
     page.get_by_role("button", name="Draw").click()
+    expect(page.locator(".job").first).to_contain_text("a purple cat")
     loaded(page, 1)
     page.locator(".tile-open").first.drag_to(page.locator(".words"), target_position={"x": 2, "y": 10})  # of a job, too
     expect(page.locator(".slot[data-state=ready]")).to_have_count(2)
@@ -212,12 +220,11 @@ def test_pictures_in_the_bar(open_page: Open, tmp_path: Any) -> None:
     expect(page.locator(".slot")).to_have_count(2)
 
 
-def test_a_server_that_comes_back(browser: Any, tmp_path: Path, behaviour: Behaviour) -> None:
+def test_a_server_that_comes_back(open_page: Open, tmp_path: Path, behaviour: Behaviour) -> None:
     """The page says that it is gone, and goes on by itself, with what happened meanwhile."""
     first = serve(tmp_path, behaviour).start()
     assert first.server is not None
-    page = browser.new_page()
-    page.goto(first.server.http)
+    page = open_page(url=first.server.http, expect=("ERR_",))  # which the browser logs while there is no server
     expect(page.get_by_role("heading", name="Nothing drawn yet")).to_be_visible()
     first.stop()
     expect(page.locator(".offline")).to_be_visible()
@@ -227,25 +234,26 @@ def test_a_server_that_comes_back(browser: Any, tmp_path: Path, behaviour: Behav
         expect(page.locator(".offline")).to_have_count(0)
         loaded(page, 1)
         expect(page.locator(".job")).to_contain_text("an apple after a restart")
-        page.close()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_what_axe_sees(open_page: Open, job: str, scheme: str) -> None:
     page = open_page(color_scheme=scheme, viewport={"width": 1280, "height": 800})
+    page.locator(f'.job[data-job="{job}"]').scroll_into_view_if_needed()  # others may have come, and pictures are lazy
     expect(page.locator(f'.job[data-job="{job}"] .tile.loaded')).to_have_count(2)
     page.get_by_role("button", name="Parameters", exact=True).click()
-    expect(page.locator("#parameters")).to_be_visible()
+    expect(page.locator("#parameters .control").first).to_be_visible()
     if scheme == "dark":
         page.set_viewport_size({"width": 390, "height": 780})
     assert axe(page) == []
     page.set_viewport_size({"width": 390, "height": 780})
-    assert page.evaluate("document.documentElement.scrollWidth") <= 390  # nothing sticks out
+    fits(page)
 
 
 def test_letters_begin_a_prompt(open_page: Open, job: str) -> None:
     """A letter that means nothing else in Create begins a prompt; keys of pictures and of dialogs stay theirs."""
     page = open_page(viewport={"width": 1280, "height": 2000})
+    page.locator(f'.job[data-job="{job}"]').scroll_into_view_if_needed()
     expect(page.locator(f'.job[data-job="{job}"] .tile.loaded')).to_have_count(2)
     prompt, keys = page.locator("#prompt"), page.keyboard
     prompt.fill("")
@@ -265,18 +273,17 @@ def test_letters_begin_a_prompt(open_page: Open, job: str) -> None:
     prompt.fill("")
 
 
-def test_less_than_a_screen(browser: Any, tmp_path: Path, behaviour: Behaviour) -> None:
+def test_less_than_a_screen(open_page: Open, tmp_path: Path, behaviour: Behaviour) -> None:
     """The end of the list is told where one has scrolled to it, not below a single job."""
     with serve(tmp_path, behaviour) as server, Client(server.address) as client:
         client.imagine("a red apple", images=1, steps=1).wait(timeout_s=30)
         assert server.server is not None
-        page = browser.new_page(viewport={"width": 1280, "height": 2000})
-        page.goto(server.server.http)
+        page = open_page(url=server.server.http, viewport={"width": 1280, "height": 2000})
         expect(page.locator(".tile.loaded")).to_have_count(1)
         expect(page.locator(".more")).to_have_text("")
         page.set_viewport_size({"width": 1280, "height": 300})
         expect(page.locator(".more")).to_have_text("That is all.")
-        page.close()
+        page.goto("about:blank")  # before its server goes
 
 
 def test_the_view_that_is_shown_fits_its_label(open_page: Open) -> None:
@@ -300,8 +307,9 @@ def test_what_was_liked_is_known(open_page: Open, server: BackgroundServer, job:
         expect(page.locator(".tile-mark")).to_have_count(1)
         page.locator(f'.tile-open[data-job="{job}"][data-index="1"]').click()
         page.get_by_role("button", name="Like no longer").click()
-        expect(page.locator(".toast")).to_contain_text("No longer liked")
-        page.reload()
+        told(page, "No longer liked.")
+        with page.expect_response("**/api/organize.marks"):
+            page.reload()
         page.locator(f'.tile-open[data-job="{job}"][data-index="1"]').click()
         expect(page.get_by_role("button", name="Like l")).to_be_visible()
 
@@ -324,7 +332,7 @@ def test_long_seeds(open_page: Open, server: BackgroundServer) -> None:
         assert client.jobs(1).jobs[0].seed == seed
 
 
-def test_again_of_any_kind_and_style(browser: Any, tmp_path: Path, behaviour: Behaviour) -> None:
+def test_again_of_any_kind_and_style(open_page: Open, tmp_path: Path, behaviour: Behaviour) -> None:
     """A job that failed, was asked for elsewhere and by nobody who operates, is made once more with all that it had."""
     with serve(tmp_path, behaviour, curve=True, open=True, open_plan="unlimited") as keyed:
         assert keyed.server is not None
@@ -338,8 +346,7 @@ def test_again_of_any_kind_and_style(browser: Any, tmp_path: Path, behaviour: Be
                     failed.wait(timeout_s=30)
             finally:
                 behaviour.fail = ""
-            page = browser.new_context().new_page()
-            page.goto(client.entry.link().url)
+            page = open_page(url=client.entry.link().url, expect=("401 (Unauthorized)",))
             card = page.locator(f'.job[data-job="{failed.id}"]')
             expect(card.locator(".ended")).to_contain_text("out of paint")
             card.get_by_role("button", name="Try again").click()
@@ -347,21 +354,29 @@ def test_again_of_any_kind_and_style(browser: Any, tmp_path: Path, behaviour: Be
             info = client.jobs(1).jobs[0]
             assert (info.kind, info.seed, info.knobs) == ("vary", failed.info.seed, failed.info.knobs)
             assert info.sources[0].job == source.id
-            page.context.close()
+            page.goto("about:blank")  # before its server goes
 
 
 def test_what_fails_at_first_is_asked_again(open_page: Open, job: str) -> None:
-    """The list of jobs and of parameters, and a check that did not reach the server."""
+    """Lists of jobs and of parameters, and a check that did not reach the server. What is written meanwhile stays."""
     page = open_page(expect=("ERR_FAILED",))
-    page.locator("#prompt").fill("")
-    for path in ("**/api/list", "**/api/parameters"):
-        page.route(path, lambda route: route.abort(), times=1)
+    listed(page)
+    page.locator("#prompt").fill("words of before")
+    expect(page.locator("#outcome")).to_contain_text("4 pictures")
+    paths = ("**/api/list", "**/api/parameters", "**/api/plan")
+    for path in paths:
+        page.route(path, lambda route: route.abort())
     page.reload()
-    expect(page.locator(f'.job[data-job="{job}"]')).to_be_visible()
-    page.route("**/api/plan", lambda route: route.abort(), times=1)
+    expect(page.locator("#prompt")).to_have_value("words of before")
     page.locator("#prompt").fill("a lamp --n 1")
+    told(page, "does not answer")
+    for path in paths[:2]:
+        page.unroute(path)
+    page.locator(f'.job[data-job="{job}"]').scroll_into_view_if_needed()
     expect(page.get_by_role("alert")).to_contain_text("does not answer")
+    page.unroute(paths[2])
     expect(page.locator("#outcome")).to_contain_text("1 picture")
+    expect(page.locator("#prompt")).to_have_value("a lamp --n 1")
     page.locator("#prompt").fill("")
 
 

@@ -13,11 +13,13 @@ import pytest
 from salon.frontends.client.client import Client
 from salon.frontends.zmq.background import BackgroundServer
 
-from .conftest import Open, axe, sync
+from .conftest import Open, axe, expect, fits, told, until
 
-
-def expect(what: Any) -> Any:
-    return sync.expect(what)
+# Whether the page knows that a job has ended.
+KNOWN = """async job => {
+    const { known } = await import(new URL("lib/store.js", document.querySelector("script[type=module]").src));
+    return known.get(job)?.ended;
+}"""
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +31,7 @@ def jobs(server: BackgroundServer) -> Iterator[list[str]]:
             for number, thing in enumerate(("cat", "house", "red apple", "lighthouse", "boat", "secret"))
         ]
         for job in made:
-            job.wait(timeout_s=20)
+            job.wait(timeout_s=60)
         yield [job.id for job in made]
 
 
@@ -47,12 +49,15 @@ def test_organize(open_page: Open, jobs: list[str], server: BackgroundServer, tm
     search.fill("72")  # a seed
     expect(cells.first).to_have_attribute("aria-label", "Picture 1 of 2: a red apple on a hill")
     search.fill("")
+    expect(count).to_have_text("12 pictures in 6 jobs")
     page.get_by_role("button", name="Private", exact=True).click()
     expect(cells).to_have_count(2)
     page.get_by_role("button", name="Private", exact=True).click()
+    expect(cells).to_have_count(12)
     page.get_by_label("To", exact=True).fill("2001-01-01")
     expect(count).to_have_text("No pictures fit.")
     page.get_by_label("To", exact=True).fill("")
+    expect(count).to_have_text("12 pictures in 6 jobs")
     page.get_by_role("button", name="Newest first").click()
     expect(cells.first).to_have_attribute("data-job", jobs[0])
 
@@ -74,6 +79,7 @@ def test_organize(open_page: Open, jobs: list[str], server: BackgroundServer, tm
     page.get_by_role("button", name="Very best 3").click()
     expect(count).to_have_text("6 pictures in 3 jobs")
     page.get_by_role("button", name="All pictures").click()
+    expect(count).to_have_text("12 pictures in 6 jobs")
 
     cells.nth(11).click(modifiers=["Control"])
     with page.expect_download() as download:
@@ -81,18 +87,19 @@ def test_organize(open_page: Open, jobs: list[str], server: BackgroundServer, tm
     download.value.save_as(tmp_path / "x.zip")
     with zipfile.ZipFile(tmp_path / "x.zip") as packed:
         assert packed.testzip() is None
-        told = [json.loads(line) for line in packed.read("manifest.jsonl").splitlines()]
-    assert [(line["job"], line["picture"]) for line in told] == [(jobs[5], 1), (jobs[5], 2)]
+        lines = [json.loads(line) for line in packed.read("manifest.jsonl").splitlines()]
+    assert [(line["job"], line["picture"]) for line in lines] == [(jobs[5], 1), (jobs[5], 2)]
     assert page.request.get(f"{page.url.partition('#')[0]}api/zip/never.zip").status == 404
     chosen.get_by_role("button", name="Publish").click()
-    expect(page.locator(".toast").last).to_contain_text("1 job published")
+    told(page, "1 job published")
     with Client(server.address) as client:
         assert not client.job(jobs[5]).info.private
         assert [one.jobs for one in client.organize.folders()] == [3]
 
     page.get_by_role("button", name="Oldest first").click()
+    expect(cells.first).to_have_attribute("data-job", jobs[5])
     with Client(server.address) as client:  # what is drawn meanwhile comes in front, and nothing is asked again
-        client.imagine("a late bird", images=2, steps=1).wait(timeout_s=20)
+        client.imagine("a late bird", images=2, steps=1).wait(timeout_s=60)
         late = client.jobs(1).jobs[0].job
     expect(count).to_have_text("14 pictures in 7 jobs")
     expect(cells.first).to_have_attribute("aria-label", "Picture 1 of 2: a late bird")
@@ -123,11 +130,14 @@ def test_organize(open_page: Open, jobs: list[str], server: BackgroundServer, tm
     keys.press("ArrowRight")
     expect(page.locator(".lightbox")).to_contain_text("Picture 2 of 2")
     keys.press("Escape")
+    expect(page.locator(".lightbox")).to_have_count(0)
     cells.nth(2).click(modifiers=["Control"])
+    expect(chosen).to_contain_text("1 job")
     keys.press("Delete")
-    expect(page.locator("dialog[open]")).to_be_visible()
+    expect(page.get_by_role("dialog")).to_contain_text("for good")
     keys.press("Enter")
     expect(count).to_have_text("10 pictures in 5 jobs")
+    expect(chosen).to_have_count(0)
     page.set_viewport_size({"width": 390, "height": 844})  # a phone: what the menu says is seen, too
     cells.nth(0).click(modifiers=["Control"])
     chosen.get_by_role("button", name="Folder").click()
@@ -137,29 +147,94 @@ def test_organize(open_page: Open, jobs: list[str], server: BackgroundServer, tm
     page.get_by_label("Its name").fill("Phones")
     keys.press("Enter")
     expect(page.get_by_role("button", name="Phones 1")).to_be_visible()
+    expect(chosen).to_have_count(0)
     page.set_viewport_size({"width": 1280, "height": 800})
     cells.nth(0).click(modifiers=["Control"])
     chosen.get_by_role("button", name="Hide").click()
     expect(count).to_have_text("8 pictures in 4 jobs")
 
 
-def test_explore(open_page: Open, jobs: list[str]) -> None:
-    page = open_page("explore", viewport={"width": 390, "height": 844})
-    cells = page.locator(".cell-open")
-    expect(page.locator(".organize-count")).to_have_text("8 pictures")
-    expect(cells.first).to_have_attribute("aria-label", "Picture 1 of 2: a secret on a hill")
-    cells.first.focus()
-    page.keyboard.press("l")
-    expect(page.locator(".cell-mark").first).to_have_attribute("aria-pressed", "true")
-    page.locator(".cell-mark").nth(2).click()
-    expect(page.locator(".cell-mark:not(.off)")).to_have_count(2)
-    page.locator(".cell-mark").nth(2).click()
-    expect(page.locator(".cell-mark:not(.off)")).to_have_count(1)
-    for scheme in ("light", "dark"):
-        page.emulate_media(color_scheme=scheme)
-        assert axe(page) == []
-    page.get_by_role("button", name="What I like").click()
-    expect(page.locator(".organize-count")).to_have_text("1 picture")  # of the two of its job
+def test_filters_are_folded_where_there_is_little_room(open_page: Open, jobs: list[str]) -> None:
+    """By mouse and by keys; how many are set is said, and they hold while they are folded."""
+    page = open_page("organize", viewport={"width": 390, "height": 844})
+    button, kind = page.get_by_role("button", name="Filters"), page.get_by_label("Kind")
+    expect(page.locator(".cell-open").first).to_be_visible()
+    expect(button).to_have_attribute("aria-expanded", "false")
+    expect(kind).to_have_count(0)
+    few = page.locator(".organize-filters").bounding_box()["height"]
+    assert few < 60, "one line"
+    fits(page)
+    page.get_by_label("Search").focus()
+    page.keyboard.press("Tab")
+    expect(button).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(button).to_have_attribute("aria-expanded", "true")
+    assert page.locator(f"#{button.get_attribute('aria-controls')}").is_visible()
+    kind.select_option("upscale")
+    page.get_by_role("button", name="Private", exact=True).click()
+    expect(page.get_by_role("button", name="Filters 2 set", exact=True)).to_be_visible()
+    expect(page.locator(".organize-count")).to_have_text("No pictures fit.")
+    fits(page)
+    assert page.get_by_text("From", exact=True).evaluate("label => label.offsetHeight") < 40, "one line"
+    assert axe(page) == []
+    button.click()
+    expect(kind).to_have_count(0)
+    expect(button).to_contain_text("2")
+    expect(page.locator(".organize-count")).to_have_text("No pictures fit.")
+    assert axe(page) == []
+    page.set_viewport_size({"width": 1280, "height": 800})  # as it was folded by hand
+    expect(button).to_have_attribute("aria-expanded", "false")
+    page.reload()
+    expect(button).to_have_attribute("aria-expanded", "true")
+    expect(kind).to_be_visible()
+    page.set_viewport_size({"width": 390, "height": 844})
+    expect(button).to_have_attribute("aria-expanded", "false")
+
+
+def test_what_comes_while_names_are_on_their_way(open_page: Open, server: BackgroundServer) -> None:
+    """Names that were asked for before a job ended do not take its place when they come after its news."""
+    page = open_page("organize", viewport={"width": 1280, "height": 800})
+    with Client(server.address) as client:
+        client.imagine("overtaken 0", images=1, steps=1).wait(timeout_s=60)
+        search, cells = page.get_by_label("Search"), page.locator(".cell-open")
+        expect(cells.first).to_have_attribute("aria-label", "Picture 1 of 1: overtaken 0")
+
+        def late(route: Any) -> None:
+            answer = route.fetch()
+            if "overtaken" in (route.request.post_data or "") and not came:
+                came.append(client.imagine("overtaken 1", images=1, steps=1).wait(timeout_s=60))
+                until(page, KNOWN, client.jobs(1).jobs[0].job)
+            route.fulfill(response=answer)
+
+        came: list[Any] = []
+        page.route("**/api/organize.names", late)
+        search.fill("overtaken")
+        expect(page.locator(".organize-count")).to_have_text("2 pictures in 2 jobs")
+        expect(cells.first).to_have_attribute("aria-label", "Picture 1 of 1: overtaken 1")
+
+
+def test_explore(open_page: Open, server: BackgroundServer) -> None:
+    with Client(server.address) as client:
+        for number in range(2):
+            client.imagine(f"a hill for all {number}", images=2, steps=1).wait(timeout_s=60)
+        page = open_page("explore", viewport={"width": 390, "height": 844})
+        cells = page.locator(".cell-open")
+        expect(cells.first).to_have_attribute("aria-label", "Picture 1 of 2: a hill for all 1")
+        page.get_by_label("Search").fill("for all")
+        expect(page.locator(".organize-count")).to_have_text("4 pictures")
+        expect(cells).to_have_count(4)
+        cells.first.focus()
+        page.keyboard.press("l")
+        expect(page.locator(".cell-mark").first).to_have_attribute("aria-pressed", "true")
+        page.locator(".cell-mark").nth(2).click()
+        expect(page.locator(".cell-mark:not(.off)")).to_have_count(2)
+        page.locator(".cell-mark").nth(2).click()
+        expect(page.locator(".cell-mark:not(.off)")).to_have_count(1)
+        for scheme in ("light", "dark"):
+            page.emulate_media(color_scheme=scheme)
+            assert axe(page) == []
+        page.get_by_role("button", name="What I like").click()
+        expect(page.locator(".organize-count")).to_have_text("1 picture")  # of the two of its job
 
 
 def test_what_is_deleted_elsewhere_goes(open_page: Open, server: BackgroundServer) -> None:
@@ -167,7 +242,7 @@ def test_what_is_deleted_elsewhere_goes(open_page: Open, server: BackgroundServe
     with Client(server.address) as client:
         made = [client.imagine(f"gone {number}", images=2, steps=1) for number in range(2)]
         for job in made:
-            job.wait(timeout_s=20)
+            job.wait(timeout_s=60)
         here = page.locator(f'.cell-open[data-job="{made[0].id}"]')
         expect(here).to_have_count(2)
         client.organize.delete([made[0].id])
@@ -182,13 +257,19 @@ def test_what_is_deleted_before_the_page_listens_goes(open_page: Open, server: B
     with Client(server.address) as client:
         made = [client.imagine(f"soon gone {number}", images=1, steps=1) for number in range(2)]
         for job in made:
-            job.wait(timeout_s=20)
-        with page.expect_request("**/api/events?*"):
-            page.route("**/api/thumbnails/**", lambda route: None)  # the stream opens two seconds later
-            page.reload()
-            here = page.locator(f'.cell-open[data-job="{made[0].id}"]')
-            expect(here).to_have_count(1)
-            client.organize.delete([made[0].id])
+            job.wait(timeout_s=60)
+        here = page.locator(f'.cell-open[data-job="{made[0].id}"]')
+        gone: list[Any] = []
+
+        def late(route: Any) -> None:
+            if not gone:
+                expect(here).to_have_count(1)
+                gone.append(client.organize.delete([made[0].id]))
+            route.continue_()
+
+        page.route("**/api/events?*", late)
+        page.reload(wait_until="commit")
+        until(page, lambda: gone)
         expect(here).to_have_count(0)
         expect(page.locator(f'.cell-open[data-job="{made[1].id}"]')).to_have_count(1)
 
@@ -197,22 +278,25 @@ def test_an_old_answer_brings_no_deleted_picture_back(open_page: Open, server: B
     """Names that were on their way when a job was deleted are taken without it."""
     page = open_page("organize", viewport={"width": 1280, "height": 800})
     with Client(server.address) as client:
-        made = [client.imagine(f"late answer {number}", images=1, steps=1) for number in range(2)]
+        made = [client.imagine(f"tardy answer {number}", images=1, steps=1) for number in range(2)]
         for job in made:
-            job.wait(timeout_s=20)
+            job.wait(timeout_s=60)
         here = page.locator(f'.cell-open[data-job="{made[0].id}"]')
         expect(here).to_have_count(1)
 
         def late(route: Any) -> None:
             answer = route.fetch()
-            client.organize.delete([made[0].id])
-            expect(here).to_have_count(0)
+            if "tardy" in (route.request.post_data or "") and not gone:
+                gone.append(client.organize.delete([made[0].id]))
+                expect(here).to_have_count(0)
             route.fulfill(response=answer)
 
+        gone: list[Any] = []
         page.route("**/api/organize.names", late)
-        page.get_by_label("Search").fill("late")
+        page.get_by_label("Search").fill("tardy")
         expect(page.locator(".organize-count")).to_have_text("1 picture in 1 job")
         expect(here).to_have_count(0)
+        assert gone
 
 
 def test_what_is_not_seen_waits_for_the_first_picture(open_page: Open, jobs: list[str]) -> None:
@@ -222,10 +306,10 @@ def test_what_is_not_seen_waits_for_the_first_picture(open_page: Open, jobs: lis
     page.evaluate("location.hash = '#/organize'")
     page.route("**/api/thumbnails/**", lambda route: None)
     with page.expect_request("**/api/events?*"):
-        page.reload()
+        page.reload(wait_until="commit")  # pictures that do not come may keep it from being loaded
     assert page.evaluate("performance.now()") > 1_900
     page.on("request", lambda request: more.append(request.url) if "/api/events" in request.url else None)
     page.evaluate("document.body.append(Object.assign(new Image(), { src: 'web/icon.svg' }))")
-    page.wait_for_function("document.images[document.images.length - 1].complete")
-    page.wait_for_timeout(400)
+    until(page, "() => [...document.images].at(-1).complete")
+    page.evaluate("new Promise(resolve => setTimeout(resolve, 400))")  # behind whatever the page would do by then
     assert more == []

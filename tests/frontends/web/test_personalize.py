@@ -7,29 +7,33 @@ from pathlib import Path
 from salon.frontends.client.client import Client
 from salon.frontends.zmq.background import BackgroundServer
 
-from .conftest import Open, axe, expect, in_both_themes
+from .conftest import Open, axe, expect, in_both_themes, told, until
 
+DRAWN_MS = 120_000  # for the first pictures to rank, which are drawn when somebody asks
+# How many pairs have come. The page asks for the one after the next when the answer before has been taken.
+PAIRS = """many => performance.getEntriesByType("resource")
+    .filter(each => each.name.endsWith("/api/taste.next") && each.responseEnd > 0).length === many"""
 APPLE = Path(__file__).parents[3] / "docs" / "images" / "red-apple.png"
 
 
 def test_personalize(open_page: Open, server: BackgroundServer, job: str) -> None:
     page = open_page("personalize", expect=("ERR_FAILED",))
-    page.set_default_timeout(30_000)
     left = page.locator(".choice img").first
-    expect(page.locator(".choice img")).to_have_count(2, timeout=30_000)
+    expect(page.locator(".choice img")).to_have_count(2, timeout=DRAWN_MS)
     seen = {left.get_attribute("src")}
     for key in ("ArrowLeft", "ArrowRight", "ArrowDown"):
         page.keyboard.press(key)
         expect(left).not_to_have_attribute("src", seen.pop() or "")
         seen.add(left.get_attribute("src"))
     expect(page.locator(".learned")).to_contain_text("2 of 200 choices")  # the third says nothing
-    page.wait_for_timeout(300)
+    until(page, PAIRS, 5)  # three that were answered, the one that is shown, and the next
     page.route("**/api/taste.next", lambda route: route.abort())  # the next pair is there already
     undone = left.get_attribute("src")
     page.keyboard.press("ArrowLeft")
     expect(left).not_to_have_attribute("src", seen.pop() or "")
     after = left.get_attribute("src")
     expect(page.locator(".learned")).to_contain_text("3 of 200 choices")
+    until(page, PAIRS, 6)  # also those that do not come
     page.unroute("**/api/taste.next")
     page.keyboard.press("z")
     expect(page.locator(".learned")).to_contain_text("2 of 200 choices")
@@ -42,7 +46,7 @@ def test_personalize(open_page: Open, server: BackgroundServer, job: str) -> Non
     with Client(server.address) as client:
         client.like(job, 0)
         page.keyboard.press("z")
-        expect(page.locator(".toast").last).to_contain_text("is a like, and no choice between two")
+        told(page, "is a like, and no choice between two")
         assert client.taste.events(limit=1).events[0].on
         client.like(job, 0, on=False)
     page.keyboard.press("Alt+ArrowRight")  # the browser's key, and no choice
@@ -62,6 +66,7 @@ def test_personalize(open_page: Open, server: BackgroundServer, job: str) -> Non
     switch.uncheck()
     expect(rows.first).to_have_class("off")
     switch.check()
+    expect(rows.first).not_to_have_class("off")
 
     page.get_by_role("link", name="Profiles").click()
     expect(page.locator(".card")).to_contain_text("3 of 200 choices")

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from salon.frontends.client.client import Client
 from salon.frontends.fake.worker import Behaviour
 from salon.frontends.wire.keys import make_pair
 
-from .conftest import axe, expect, serve
+from .conftest import Open, axe, expect, serve
 
 
-def test_two_accounts_at_once(browser: Any, behaviour: Behaviour, tmp_path: Path) -> None:
+def test_two_accounts_at_once(open_page: Open, behaviour: Behaviour, tmp_path: Path) -> None:
     with serve(tmp_path, behaviour, curve=True, open=True, open_plan="unlimited") as keyed:
         assert keyed.server is not None
         with Client(keyed.address, key=make_pair()) as one, Client(keyed.address, key=make_pair()) as two:
-            first, second = browser.new_context().new_page(), browser.new_context().new_page()
-            first.goto(keyed.server.http)
+            expected = ("401 (Unauthorized)", "404 (Not Found)")
+            first = open_page(url=keyed.server.http, expect=expected)
             expect(first.get_by_role("heading", name="Salon")).to_be_visible()
             assert axe(first) == []
             link = first.get_by_label("Link")
@@ -27,9 +26,9 @@ def test_two_accounts_at_once(browser: Any, behaviour: Behaviour, tmp_path: Path
             link.fill(one.entry.link().url)  # pasted; or opened, which leaves no trace in the address
             first.keyboard.press("Enter")
             expect(first.get_by_label("Prompt", exact=True)).to_be_visible()
-            second.goto(two.entry.link().url)
+            second = open_page(url=two.entry.link().url, expect=expected)
             expect(second.get_by_label("Prompt", exact=True)).to_be_visible()
-            assert second.url == f"{keyed.server.http}/"
+            expect(second).to_have_url(f"{keyed.server.http}/")
 
             first.get_by_label("Prompt", exact=True).fill("a secret apple --private --n 1")
             expect(first.locator("#outcome")).to_contain_text("1 picture")
@@ -48,5 +47,5 @@ def test_two_accounts_at_once(browser: Any, behaviour: Behaviour, tmp_path: Path
             second.get_by_role("link", name="Create").click()
             expect(second.locator(".tile.loaded")).to_have_count(1)
             expect(second.get_by_label("Prompt", exact=True)).to_have_value("")
-            first.context.close()
-            second.context.close()
+            for page in (first, second):
+                page.goto("about:blank")  # before their server goes

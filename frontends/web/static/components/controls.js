@@ -110,12 +110,14 @@ function Range({ id, spec, value, inEffect, onChange }) {
     if (text === "" || Number.isNaN(number)) onChange(undefined);
     else onChange(spec.name === SEED && /^\d{16,20}$/.test(text) ? text : number); // as its digits: see `parse`
   };
+  const draft = useDraft(value === undefined ? "" : String(value)); // settings are sent with every digit
   const step = whole ? 1 : high - low <= 5 ? 0.05 : 1;
   return html`
     ${slides && html`<input type="range" tabindex="-1" aria-labelledby=${`${id}-label`} min=${low} max=${high} step=${step}
       value=${Number.isNaN(holds) ? low : holds} onInput=${changed} />`}
     <input id=${id} type="number" inputmode=${whole ? "numeric" : "decimal"} class=${slides ? "short" : ""} min=${low} max=${high} step="any"
-      value=${value ?? ""} placeholder=${spec.name === SEED ? "random" : Number.isNaN(holds) ? "auto" : written(holds)} onInput=${changed} />`;
+      ...${draft} placeholder=${spec.name === SEED ? "random" : Number.isNaN(holds) ? "auto" : written(holds)}
+      onInput=${(/** @type {Event} */ event) => { draft.onInput(event); changed(event); }} />`;
 }
 
 /** @param {any} properties */

@@ -2,7 +2,7 @@
 
 import { classes, html, signal, useCallback, useEffect, useLayoutEffect, useRef, useSignal } from "../lib/html.js";
 import { thumbnailUrl } from "../lib/api.js";
-import { isCovered, isWriting, keyOf } from "../lib/keys.js";
+import { isCovered, isWriting, keyOf, useKeys } from "../lib/keys.js";
 import { like, liked } from "../lib/actions.js";
 import { put } from "../lib/store.js";
 import { show } from "./lightbox.js";
@@ -109,8 +109,7 @@ export function Gallery({ names, onDelete, selects = true }) {
   /** @param {number} cell */
   const likeOne = (cell) => {
     const { job, index } = names.at(cell);
-    const info = names.infos.get(job);
-    if (info) void like(put(info, false), index);
+    void like({ id: job }, index);
   };
   /** @param {MouseEvent} event @param {number} cell */
   const clicked = (event, cell) => {
@@ -147,10 +146,7 @@ export function Gallery({ names, onDelete, selects = true }) {
     else return;
     event.preventDefault();
   };
-  useEffect(() => {
-    addEventListener("keydown", pressed);
-    return () => removeEventListener("keydown", pressed);
-  });
+  useKeys(pressed);
   acts.current = { clicked, toggle, extend, like: likeOne };
   const render = useCallback(
     (/** @type {number} */ row, /** @type {import("./virtual.js").Hurry} */ hurry) =>

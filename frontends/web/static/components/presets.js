@@ -38,10 +38,11 @@ export function PresetsDialog({ onClose }) {
   const keep = async (event) => {
     event.preventDefault();
     const form = /** @type {HTMLFormElement} */ (event.target);
-    const name = String(new FormData(form).get("name")).trim();
+    const typed = String(new FormData(form).get("name"));
+    const name = typed.trim();
     const { parameters, ...said } = wish.wanted.peek();
     if (await put(name, { parameters: flagsOf(said.prompt), values: parameters })) {
-      form.reset();
+      if (new FormData(form).get("name") === typed) form.reset(); // else another one is being written
       tell(`Kept as ${name}.`);
     }
   };

@@ -36,9 +36,10 @@ export function Profiles() {
   const add = async (event) => {
     event.preventDefault();
     const form = /** @type {HTMLFormElement} */ (event.target);
-    const made = await attempt(() => call("taste.profile.new", { name: new FormData(form).get("name") }));
+    const name = new FormData(form).get("name");
+    const made = await attempt(() => call("taste.profile.new", { name }));
     if (!made) return;
-    form.reset();
+    if (new FormData(form).get("name") === name) form.reset(); // else another one is being written
     await load();
   };
   /** @param {any} profile */

@@ -4,7 +4,7 @@ import { html, useEffect, useSignal } from "../lib/html.js";
 import { call, session, signOut } from "../lib/api.js";
 import { connected } from "../lib/events.js";
 import { gpuTime } from "../lib/format.js";
-import { isCovered, isWriting, keyOf } from "../lib/keys.js";
+import { isCovered, isWriting, keyOf, useKeys } from "../lib/keys.js";
 import { go, href, route } from "../lib/router.js";
 import { VIEWS } from "../views/index.js";
 import { ImagineBar, focusBar } from "./bar.js";
@@ -33,21 +33,16 @@ export function Shell() {
   const keys = useSignal(false);
   const all = views();
   const view = all.find((each) => each.path === route.value[0]) ?? all[0];
-  useEffect(() => {
-    /** @param {KeyboardEvent} event */
-    const pressed = (event) => {
-      if (event.defaultPrevented || isWriting(event.target) || isCovered()) return;
-      const key = keyOf(event);
-      const found = views().find((each) => each.key.toUpperCase() === key);
-      if (key === "/") focusBar();
-      else if (key === "?") keys.value = true;
-      else if (found) go(found.path);
-      else return;
-      event.preventDefault();
-    };
-    addEventListener("keydown", pressed);
-    return () => removeEventListener("keydown", pressed);
-  }, []);
+  useKeys((event) => {
+    if (event.defaultPrevented || isWriting(event.target) || isCovered()) return;
+    const key = keyOf(event);
+    const found = views().find((each) => each.key.toUpperCase() === key);
+    if (key === "/") focusBar();
+    else if (key === "?") keys.value = true;
+    else if (found) go(found.path);
+    else return;
+    event.preventDefault();
+  });
   return html`<a class="skip" href="#main" onClick=${(/** @type {Event} */ event) => { event.preventDefault(); document.getElementById("main")?.focus(); }}>Skip to the pictures</a>
     <nav class="rail" aria-label="Views">
       <a class="brand" href=${href("create")} aria-label="Salon"><span class="mark" aria-hidden="true">S</span></a>

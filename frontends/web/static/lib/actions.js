@@ -33,7 +33,7 @@ export const TITLES = {
   reproduce: "Reproduction",
 };
 
-/** @param {Job} job @param {number} index @param {boolean} [on] */
+/** @param {{id: string}} job @param {number} index @param {boolean} [on] */
 export async function like(job, index, on = !liked.peek().has(nameOf(job.id, index))) {
   await attempt(async () => {
     await call("taste.like", { job: job.id, index, on });

@@ -1,5 +1,22 @@
 // Keys: by the letter where the keyboard is Latin, else by where the letter would be.
 
+import { useLayoutEffect, useRef } from "./html.js";
+
+/**
+ * Hear keys, from the moment on in which what they act on is drawn: an effect that waits for the screen would miss one.
+ * @param {(event: KeyboardEvent) => void} pressed
+ */
+export function useKeys(pressed) {
+  const latest = useRef(pressed);
+  latest.current = pressed;
+  useLayoutEffect(() => {
+    /** @param {KeyboardEvent} event */
+    const heard = (event) => latest.current(event);
+    addEventListener("keydown", heard);
+    return () => removeEventListener("keydown", heard);
+  }, []);
+}
+
 /**
  * Return the name of a pressed key: "a", "A" with Shift, "/", "ArrowLeft"; "" with Ctrl, Alt or Meta, or in composing.
  * @param {KeyboardEvent} event

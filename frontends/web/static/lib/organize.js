@@ -51,6 +51,8 @@ export class Names {
     /** @type {Set<string>} */
     this.asked = new Set();
     this.turn = 0;
+    /** Ends when the first names of the latest load have come. @type {Promise<unknown>} */
+    this.coming = Promise.resolve();
   }
 
   /**
@@ -61,6 +63,8 @@ export class Names {
   async load(query, only = false) {
     this.turn += 1;
     const turn = this.turn;
+    let came = () => {};
+    this.coming = new Promise((resolve) => { came = () => resolve(undefined); });
     const [few, many] = only ? [LIKED, LIKED] : [FIRST, PAGE];
     let after = 0;
     try {
@@ -71,20 +75,29 @@ export class Names {
         if (after === 0) this.shown = new Map();
         if (only) page.pictures = page.jobs.map((/** @type {string} */ job, /** @type {number} */ at) => this.choose(job, page.pictures[at]));
         this.take(page, after === 0);
+        came();
         if (after === 0 && page.next) await new Promise((resolve) => setTimeout(resolve, REST_MS)); // for the first pictures
         if (turn !== this.turn) return;
         after = page.next;
       } while (after);
     } catch (error) {
       if (turn === this.turn) this.failed.value = error instanceof Error ? error.message : String(error);
+    } finally {
+      came();
     }
   }
 
   /**
-   * Put jobs that have come since before all others; what was there stays.
-   * @param {Query} query
+   * Put jobs that have come since before all others; what was there stays. Names that are on their way come first: they may
+   * be older, and would take the place of these.
+   * @param {() => Query} asked
    */
-  async refresh(query) {
+  async refresh(asked) {
+    for (let before; before !== this.coming; ) {
+      before = this.coming;
+      await before;
+    }
+    const query = asked();
     if (query.oldest || !this.jobs.length) return this.load(query);
     const { turn } = this;
     const page = await call("organize.names", { ...query, limit: NEW });

@@ -55,7 +55,6 @@ export async function learn() {
 
 /** Check from now on what is said, whenever it has changed. */
 export function watchWish() {
-  restore();
   let checks = 0;
   /** @type {AbortController | undefined} */
   let running;
@@ -212,7 +211,8 @@ function keep() {
   }
 }
 
-function restore() {
+/** Write into the bar what stood there before a reload: before anything else can be written there. */
+export function restore() {
   try {
     const kept = JSON.parse(sessionStorage.getItem(KEPT) ?? "{}");
     if (kept.account !== session.peek()?.account) return;

@@ -1,6 +1,6 @@
 // Chat: say what shall be different, turn by turn. Each turn shows the prompt that it became, which can be edited.
 
-import { html, useEffect, useRef, useSignal } from "../lib/html.js";
+import { html, useEffect, useLayoutEffect, useRef, useSignal } from "../lib/html.js";
 import { call, callOnce } from "../lib/api.js";
 import { clock, dayName } from "../lib/format.js";
 import { go, href, route } from "../lib/router.js";
@@ -28,6 +28,8 @@ export default function Chat({ params: [id = ""] }) {
     listed.value = false;
     button.current?.focus();
   };
+  const draft = useSignal(""); // what is being written, also while a first turn becomes a conversation
+  const writing = useRef(false); // in the field of one that is about to be made
   const chats = useSignal(/** @type {Summary[]} */ ([]));
   const next = useSignal(0);
   const load = (before = 0) => attempt(async () => {
@@ -55,12 +57,20 @@ export default function Chat({ params: [id = ""] }) {
       </li>`)}</ul>
       ${next.value > 0 && html`<button type="button" class="quiet" onClick=${() => load(next.value)}>Older</button>`}
     </aside>
-    <${Talk} key=${id} id=${id} />
+    <${Talk} key=${id} id=${id} draft=${draft} writing=${writing} />
   </div>`;
 }
 
-/** One conversation; without an id a new one. @param {{id: string}} properties */
-function Talk({ id }) {
+/**
+ * One conversation; without an id a new one.
+ * @param {{id: string, draft: import("@preact/signals-core").Signal<string>, writing: {current: boolean}}} properties
+ */
+function Talk({ id, draft, writing }) {
+  const field = useRef(/** @type {HTMLInputElement | null} */ (null));
+  useLayoutEffect(() => {
+    if (writing.current) field.current?.focus();
+    writing.current = false;
+  }, []);
   const turns = useSignal(/** @type {Turn[]} */ ([]));
   const wrong = useSignal("");
   const busy = useSignal(false);
@@ -85,7 +95,10 @@ function Talk({ id }) {
     try {
       const told = await callOnce("chat.say", { chat: Number(id), text, prompt, turn, preview_every: PREVIEW_EVERY });
       if (id) turns.value = [...turns.peek(), told.turn];
-      else if (route.peek().join() === "chat") go("chat", told.chat); // unless one has gone elsewhere meanwhile
+      else if (route.peek().join() === "chat") { // unless one has gone elsewhere meanwhile
+        writing.current = document.activeElement === field.current;
+        go("chat", told.chat);
+      }
       return true;
     } catch (error) {
       wrong.value = error instanceof Error ? error.message : String(error);
@@ -97,9 +110,9 @@ function Talk({ id }) {
   /** @param {SubmitEvent} event */
   const submit = async (event) => {
     event.preventDefault();
-    const form = /** @type {HTMLFormElement} */ (event.target);
-    const text = String(new FormData(form).get("text")).trim();
-    if (text && (await say({ text }))) form.reset();
+    const written = draft.peek();
+    const text = written.trim();
+    if (text && (await say({ text })) && draft.peek() === written) draft.value = ""; // else the next is being written
   };
   return html`<section class="talk" aria-label="Conversation">
     <div class="turns" role="log" aria-live="polite" tabindex="0"><div>
@@ -110,7 +123,7 @@ function Talk({ id }) {
     ${wrong.value && html`<p class="error" role="alert">${wrong.value}</p>`}
     <form class="say" onSubmit=${submit}>
       <label class="hidden" for="say">Say what shall be different</label>
-      <input id="say" name="text" type="text" autocomplete="off" maxlength="2000" placeholder=${turns.value.length ? "make it blue, add a hat, at night, more like the second …" : "a red apple, 3d, on a teal background"} />
+      <input id="say" ref=${field} name="text" type="text" value=${draft.value} onInput=${(/** @type {Event} */ event) => { draft.value = /** @type {HTMLInputElement} */ (event.target).value; }} autocomplete="off" maxlength="2000" placeholder=${turns.value.length ? "make it blue, add a hat, at night, more like the second …" : "a red apple, 3d, on a teal background"} />
       <button class="primary" disabled=${busy.value}><${Icon} name="send" /><span>Say</span></button>
     </form>
   </section>`;

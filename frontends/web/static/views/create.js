@@ -2,7 +2,7 @@
 
 import { html, useEffect, useRef, useSignal } from "../lib/html.js";
 import { dayName } from "../lib/format.js";
-import { isCovered, isWriting, keyOf } from "../lib/keys.js";
+import { isCovered, isWriting, keyOf, useKeys } from "../lib/keys.js";
 import { makings, ofJob, uses } from "../lib/actions.js";
 import { known, loadOlder, older, order } from "../lib/store.js";
 import { focusBar, write } from "../components/bar.js";
@@ -18,10 +18,7 @@ const USED = new Set("vbuzegldrpxjk/? ");
 
 export default function Create() {
   const jobs = order.value;
-  useEffect(() => {
-    addEventListener("keydown", pressed);
-    return () => removeEventListener("keydown", pressed);
-  }, []);
+  useKeys(pressed);
   if (!jobs.length) return older.value < 0 ? html`<${Skeleton} />` : html`<${Welcome} />`;
   /** @type {[string, typeof jobs][]} */
   const days = [];
@@ -31,7 +28,7 @@ export default function Create() {
     if (last?.[0] === name) last[1].push(job);
     else days.push([name, [job]]);
   }
-  return html`<div class="feed">
+  return html`<div class="feed" aria-busy=${older.value < 0}>
     <h1 class="hidden">Create</h1>
     ${days.map(([name, found]) => html`<section key=${name} aria-label=${name}>
       <h2 class="day">${name}</h2>

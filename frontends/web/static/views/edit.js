@@ -3,7 +3,7 @@
 import { html, signal, useEffect, useSignal } from "../lib/html.js";
 import { bring, call, pictureUrl } from "../lib/api.js";
 import { Editing, maskFile } from "../lib/editing.js";
-import { isCovered, isWriting, keyOf } from "../lib/keys.js";
+import { isCovered, isWriting, keyOf, useKeys } from "../lib/keys.js";
 import { go, href } from "../lib/router.js";
 import { TITLES } from "../lib/actions.js";
 import { recipeOf } from "../lib/recipe.js";
@@ -89,22 +89,17 @@ function Open({ name, source, picture, url, own, first }) {
   const moved = editing.moved.value;
   const erased = editing.erased.value;
 
-  useEffect(() => {
-    /** @param {KeyboardEvent} event */
-    const pressed = (event) => {
-      const undoes = (event.ctrlKey || event.metaKey) && event.key.toLowerCase() === "z";
-      if (isCovered() || (isWriting(event.target) && !(undoes && !(event.target instanceof HTMLTextAreaElement)))) return;
-      const key = keyOf(event);
-      const found = TOOLS.find(([, , , each]) => each === key);
-      if (undoes) event.shiftKey ? editing.redo() : editing.undo();
-      else if (found) tool.value = found[0];
-      else if (key === "[" || key === "]") brush.value = Math.max(4, Math.round(brush.value * (key === "]" ? 1.2 : 1 / 1.2)));
-      else return;
-      event.preventDefault();
-    };
-    addEventListener("keydown", pressed);
-    return () => removeEventListener("keydown", pressed);
-  }, []);
+  useKeys((event) => {
+    const undoes = (event.ctrlKey || event.metaKey) && event.key.toLowerCase() === "z";
+    if (isCovered() || (isWriting(event.target) && !(undoes && !(event.target instanceof HTMLTextAreaElement)))) return;
+    const key = keyOf(event);
+    const found = TOOLS.find(([, , , each]) => each === key);
+    if (undoes) event.shiftKey ? editing.redo() : editing.undo();
+    else if (found) tool.value = found[0];
+    else if (key === "[" || key === "]") brush.value = Math.max(4, Math.round(brush.value * (key === "]" ? 1.2 : 1 / 1.2)));
+    else return;
+    event.preventDefault();
+  });
 
   /** @param {string} what @param {() => Promise<void>} work */
   const run = async (what, work) => {

@@ -8,6 +8,7 @@ import { counted, number } from "../lib/format.js";
 import { dropped, order } from "../lib/store.js";
 import { Gallery, choose, chooseNone, chosen } from "../components/gallery.js";
 import { askWords, confirm } from "../components/dialog.js";
+import { useDraft } from "../components/controls.js";
 import { Icon } from "../components/icon.js";
 import { Menu } from "../components/menu.js";
 import { PresetsDialog } from "../components/presets.js";
@@ -52,7 +53,7 @@ export default function Organize() {
   const ended = order.value.filter((job) => job.ended).length;
   useEffect(() => {
     if (names.count.peek() && !isNew()) return;
-    void attempt(() => names.refresh(asked()));
+    void attempt(() => names.refresh(asked));
   }, [ended]);
   const lost = useRef(renewed.peek());
   useEffect(() => {
@@ -86,20 +87,34 @@ export default function Organize() {
   </div>`;
 }
 
+/** Whether the filters are seen; null: where there is room. */
+const unfolded = signal(/** @type {boolean | null} */ (null));
+const roomy = matchMedia("(min-width: 821px)"); // as in css/organize.css
+const wide = signal(roomy.matches);
+roomy.addEventListener("change", () => { wide.value = roomy.matches; });
+
 function Filters() {
   const timer = useRef(0);
   const { search = "", liked = false, rated = false, hidden, private: secret, oldest = false, from = "", to = "", kinds = [], lanes = [], model = "" } = query.value;
+  const words = useSignal(search);
+  const named = useDraft(model);
   useEffect(() => () => clearTimeout(timer.current), []);
+  const open = unfolded.value ?? wide.value;
+  const set = [liked, rated, secret === true, hidden === true, kinds.length, lanes.length, model, from, to].filter(Boolean).length;
   /** @param {string} value */
   const typed = (value) => {
+    words.value = value;
     clearTimeout(timer.current);
     timer.current = setTimeout(() => want({ search: value }), WAIT_MS);
   };
   /** @param {string} label @param {boolean} on @param {Partial<Query>} changes */
   const toggle = (label, on, changes) => html`<button type="button" class="quiet" aria-pressed=${on} onClick=${() => want(changes)}>${label}</button>`;
   return html`<form class="organize-filters row" role="search" aria-label="Which pictures" onSubmit=${(/** @type {Event} */ event) => event.preventDefault()}>
-    <input type="search" class="organize-search" aria-label="Search" placeholder="Words, seed, job or code" value=${search} maxlength="500"
+    <input type="search" class="organize-search" aria-label="Search" placeholder="Words, seed, job or code" value=${words.value} maxlength="500"
       onInput=${(/** @type {Event} */ event) => typed(/** @type {HTMLInputElement} */ (event.target).value)} />
+    <button type="button" class="quiet" aria-expanded=${open} aria-controls=${open ? "organize-filters" : null} onClick=${() => { unfolded.value = !open; }}>
+      <${Icon} name="sliders" /><span>Filters</span>${set > 0 && html` <span class="badge">${set}<span class="hidden"> set</span></span>`}</button>
+    ${open && html`<div id="organize-filters" class="row">
     ${toggle("Liked", liked, { liked: !liked })}
     ${toggle("Rated", rated, { rated: !rated })}
     ${toggle("Private", secret === true, { private: secret === true ? null : true })}
@@ -111,11 +126,12 @@ function Filters() {
       <option value="">Every lane</option>${LANES.map((lane) => html`<option key=${lane} value=${lane}>${lane}</option>`)}
     </select>
     <label class="hidden" for="organize-model">Model</label>
-    <input id="organize-model" type="text" class="organize-model" list="organize-models" placeholder="Every model" value=${model} maxlength="100" onChange=${(/** @type {Event} */ event) => want({ model: /** @type {HTMLInputElement} */ (event.target).value.trim() })} />
+    <input id="organize-model" type="text" class="organize-model" list="organize-models" placeholder="Every model" ...${named} maxlength="100" onChange=${(/** @type {Event} */ event) => want({ model: /** @type {HTMLInputElement} */ (event.target).value.trim() })} />
     <datalist id="organize-models">${[...new Set([session.value?.model ?? "", model])].filter(Boolean).map((each) => html`<option key=${each} value=${each}></option>`)}</datalist>
     <div class="dated"><label class="dated">From <input type="date" value=${from} onChange=${(/** @type {Event} */ event) => want({ from: /** @type {HTMLInputElement} */ (event.target).value })} /></label>
     <label class="dated">To <input type="date" value=${to} onChange=${(/** @type {Event} */ event) => want({ to: /** @type {HTMLInputElement} */ (event.target).value })} /></label></div>
     <button type="button" class="quiet" onClick=${() => want({ oldest: !oldest })}>${oldest ? "Oldest first" : "Newest first"}</button>
+    </div>`}
   </form>`;
 }
 
@@ -126,10 +142,11 @@ function Folders() {
   /** @param {Event} event */
   const added = (event) => {
     event.preventDefault();
-    if (!name.peek().trim()) return;
+    const made = name.peek();
+    if (!made.trim()) return;
     void attempt(async () => {
-      await call("organize.folder.new", { name: name.peek() });
-      name.value = "";
+      await call("organize.folder.new", { name: made });
+      if (name.peek() === made) name.value = ""; // else another one is being written
       await loadFolders();
     });
   };

@@ -1,7 +1,7 @@
 // Personalize: choose between pairs by keys or by hand, and see what was learned.
 
 import { html, useEffect, useRef } from "../lib/html.js";
-import { isCovered, isWriting, keyOf } from "../lib/keys.js";
+import { isCovered, isWriting, keyOf, useKeys } from "../lib/keys.js";
 import { go, href } from "../lib/router.js";
 import * as taste from "../lib/taste.js";
 import { Grids, History } from "../components/grids.js";
@@ -45,20 +45,15 @@ function Pairs({ profile }) {
     taste.answer(choice, tellError);
   };
   const undo = () => taste.undo().then((done) => done && tell("The last choice is taken back: choose anew."), tellError);
-  useEffect(() => {
-    /** @param {KeyboardEvent} event */
-    const pressed = (event) => {
-      if (isWriting(event.target) || isCovered()) return;
-      const key = keyOf(event);
-      const choice = /** @type {Record<string, Choice>} */ ({ ArrowLeft: "left", ArrowRight: "right", ArrowDown: "skip" })[key];
-      if (choice) event.repeat || choose(choice); // a key that is held chooses once
-      else if (key === "z") event.repeat || void undo();
-      else return;
-      event.preventDefault();
-    };
-    addEventListener("keydown", pressed);
-    return () => removeEventListener("keydown", pressed);
-  }, []);
+  useKeys((event) => {
+    if (isWriting(event.target) || isCovered()) return;
+    const key = keyOf(event);
+    const choice = /** @type {Record<string, Choice>} */ ({ ArrowLeft: "left", ArrowRight: "right", ArrowDown: "skip" })[key];
+    if (choice) event.repeat || choose(choice); // a key that is held chooses once
+    else if (key === "z") event.repeat || void undo();
+    else return;
+    event.preventDefault();
+  });
 
   if (taste.without.value) {
     return html`<div class="welcome"><h2>No pairs to show</h2><p class="error" role="alert">${taste.without.value}</p>
