@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from ...bounds import FINAL, MAX_PAGE, MAX_SEED
+from ...bounds import FINAL, MAX_PAGE, MAX_SEED, TASTE
 from . import flags_parameters
 from .flags_make import output_flag
 from .flags_taste import graphics_flag
@@ -23,7 +23,7 @@ def add(commands: Any) -> None:
     jobs.add_argument(
         "--state", type=states, metavar="NAMES", help=f"only these, with commas: {', '.join(STATES[:4])}, ..."
     )
-    account = account_id("--account", "*")
+    account = account_id("--account", TASTE, "*")
     jobs.add_argument("--account", type=account, metavar="ID", help="of another, or '*' (operators only)")
     jobs.add_argument(
         "--public", action="store_true", help="of all accounts (or --account), those that are not private"
@@ -79,7 +79,9 @@ def add(commands: Any) -> None:
     info = commands.add_parser(
         "info", help="the account: plan and GPU time", description="Show the own account: plan, GPU time, storage."
     )
-    info.add_argument("--account", type=account_id("--account"), metavar="ID", help="another one (operators only)")
+    info.add_argument(
+        "--account", type=account_id("--account", TASTE), metavar="ID", help="another one (operators only)"
+    )
     json_flag(info)
     server_flags(info)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from ...bounds import ID, MAX_LABEL, ROLES, WORD
+from ...bounds import ID, MAX_LABEL, ROLES, TASTE, WORD
 from .flags_jobs import page_flags
 from .parsing import Names, account_id, job_id, json_flag, matching, number, server_flags, whole
 
@@ -48,14 +48,14 @@ def add(commands: Any) -> None:
     key = matching("--key", ID, "1 to 64 letters, digits, '.', '_', ':' or '-'", "correct it")
     grant.add_argument("--key", type=key, metavar="KEY", help="a grant with the same key counts once, if repeated")
     ledger = command("ledger", "the books of GPU time", "Show entries of the books.", "print one JSON object")
-    ledger.add_argument("account", type=account_id("ACCOUNT"), nargs="?", metavar="ACCOUNT", help="(all)")
+    ledger.add_argument("account", type=account_id("ACCOUNT", TASTE), nargs="?", metavar="ACCOUNT", help="(all)")
     after = whole("--after", 0, 10**18 - 1, "give the number of the last entry that you have")
     ledger.add_argument("--after", type=after, default=0, metavar="N", help="entries after number N (0)")
     ledger.add_argument("--newest", action="store_true", help="newest first; --after N is before it, then")
     page_flags(ledger, 100)
     text = "Show what the server's policies have blocked, the latest first."
     blocks = command("blocks", "what policies have blocked", text, "print one JSON array")
-    blocks.add_argument("account", type=account_id("ACCOUNT"), nargs="?", metavar="ACCOUNT", help="(all)")
+    blocks.add_argument("account", type=account_id("ACCOUNT", TASTE), nargs="?", metavar="ACCOUNT", help="(all)")
     page_flags(blocks, 50)
     text = "End the timeout of an account that policies have blocked too often. Its blocks of before count no more."
     lift = command("lift", "end an account's timeout", text)

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from salon.bounds import TASTE
 from salon.frontends import arguments, cli
 from salon.frontends.arguments import UsageError, parse
 from salon.frontends.commands import flags_ops
@@ -89,6 +90,8 @@ def test_defaults() -> None:
     assert read("ops", "grant", ACCOUNT, "7.5").source == "bought"
     assert read("ops", "accounts", "set", ACCOUNT).blocked is None
     assert read("ops", "ledger").account is None
+    for words in (("ops", "ledger"), ("ops", "blocks"), ("jobs", "--account"), ("info", "--account")):
+        assert read(*words, TASTE).account == TASTE  # the server's own, which operators may look at
 
 
 def test_everything_is_read() -> None:
@@ -222,7 +225,7 @@ def test_where_the_data_is(base: str, monkeypatch: pytest.MonkeyPatch) -> None:
         (["jobs", "--state", "done,"], r"--state: got ''"),
         (
             ["jobs", "--account", "ada"],
-            r"--account: got 'ada', allowed the 64 hex digits of a public key, 'local', '\*'",
+            r"--account: got 'ada', allowed the 64 hex digits of a public key, 'local', 'salon.taste', '\*'",
         ),
         (["jobs", "now"], r"'now': got words too many; see `salon jobs --help`"),
         (["show"], r"required: JOB; see `salon show --help`"),
