@@ -63,6 +63,10 @@ def test_personalize(open_page: Open, server: BackgroundServer, job: str) -> Non
     rows = page.locator("tbody tr")
     expect(rows).to_have_count(7)  # three pairs, two answers and a like that were taken back, and a grid
     switch = rows.first.get_by_role("switch")
+    page.route("**/api/taste.switch", lambda route: route.abort(), times=1)
+    switch.click()
+    told(page, "does not answer")
+    expect(switch).to_be_checked()  # as it is on the server
     switch.uncheck()
     expect(rows.first).to_have_class("off")
     switch.check()

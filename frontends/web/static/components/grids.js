@@ -54,11 +54,12 @@ export function History() {
     next.value = page.next;
   });
   useEffect(() => void load(), []);
-  /** @param {any} event */
-  const toggle = (event) => attempt(async () => {
-    const changed = await call("taste.switch", { event: event.event, on: !event.on });
-    events.value = (events.peek() ?? []).map((each) => (each.event === changed.event ? changed : each));
-  });
+  /** @param {any} event @param {HTMLInputElement} box */
+  const toggle = async (event, box) => {
+    const changed = await attempt(() => call("taste.switch", { event: event.event, on: !event.on }));
+    if (changed) events.value = (events.peek() ?? []).map((each) => (each.event === changed.event ? changed : each));
+    else box.checked = event.on; // as it is on the server
+  };
   /** @param {{job: string, index: number}} picture */
   const open = ({ job, index }) => attempt(async () => show(await find(job), index, []));
   if (events.value === null) return html`<p class="muted pad">…</p>`;
@@ -71,7 +72,7 @@ export function History() {
       })}</div></td>
       <td>${event.kind === "pair" ? { left: "the left one", right: "the right one", skip: "neither" }[/** @type {string} */ (event.choice)] : event.kind}${event.teaches ? "" : html` <span class="muted">teaches nothing</span>`}</td>
       <td>${dayName(event.at_ms)}, ${clock(event.at_ms)}</td>
-      <td><input type="checkbox" role="switch" class="switch" checked=${event.on} aria-label=${`Choice ${event.event} counts`} onChange=${() => toggle(event)} /></td>
+      <td><input type="checkbox" role="switch" class="switch" checked=${event.on} aria-label=${`Choice ${event.event} counts`} onChange=${(/** @type {Event} */ { target }) => toggle(event, /** @type {HTMLInputElement} */ (target))} /></td>
     </tr>`)}
   </tbody></table>
   ${next.value > 0 && html`<button type="button" onClick=${load}>Older</button>`}</div>`;
