@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable
+from functools import cache
 from typing import Any, Final
 
 import msgspec
@@ -47,12 +48,18 @@ def fingerprint(request: JobRequest) -> bytes:
     Behind the `FIRST` fields, those at the end that have their defaults are left out. So stored fingerprints stay true
     when a field is added.
     """
-    fields = [field for field in msgspec.structs.fields(type(request)) if field.name != "key"]
+    fields = _hashed()
     values = [getattr(request, field.name) for field in fields]
     while len(values) > FIRST and values[-1] == _default_of(fields[len(values) - 1]):
         values.pop()
     values = [sorted(value.items()) if isinstance(value, dict) else value for value in values]  # in any order
     return hashlib.sha256(msgspec.msgpack.encode(values)).digest()
+
+
+@cache
+def _hashed() -> tuple[msgspec.structs.FieldInfo, ...]:
+    """Return the fields that are hashed. Looking them up evaluates annotations, for longer than all the rest takes."""
+    return tuple(field for field in msgspec.structs.fields(JobRequest) if field.name != "key")
 
 
 def _default_of(field: msgspec.structs.FieldInfo) -> Any:
