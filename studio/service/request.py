@@ -48,7 +48,7 @@ def fingerprint(request: JobRequest) -> bytes:
     Behind the `FIRST` fields, those at the end that have their defaults are left out. So stored fingerprints stay true
     when a field is added.
     """
-    fields = _hashed()
+    fields = _hashed(type(request))
     values = [getattr(request, field.name) for field in fields]
     while len(values) > FIRST and values[-1] == _default_of(fields[len(values) - 1]):
         values.pop()
@@ -57,9 +57,9 @@ def fingerprint(request: JobRequest) -> bytes:
 
 
 @cache
-def _hashed() -> tuple[msgspec.structs.FieldInfo, ...]:
+def _hashed(kind: type[JobRequest]) -> tuple[msgspec.structs.FieldInfo, ...]:
     """Return the fields that are hashed. Looking them up evaluates annotations, for longer than all the rest takes."""
-    return tuple(field for field in msgspec.structs.fields(JobRequest) if field.name != "key")
+    return tuple(field for field in msgspec.structs.fields(kind) if field.name != "key")
 
 
 def _default_of(field: msgspec.structs.FieldInfo) -> Any:
