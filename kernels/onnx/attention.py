@@ -18,7 +18,7 @@ from .base import Base
 from .batches import RecordedSegments
 from .graph import BOOL, FLOAT, INT64, Graph, Value
 
-HIDDEN: Final = np.float32(-1e30)  # score of a key that a row does not see
+HIDDEN: Final = np.float32(-1e30)  # added to the score of a key that a row does not see
 ADAPTER_TERMS: Final = "AdapterTerms"  # an op of our own, which is a function of the model
 
 
@@ -45,23 +45,31 @@ class AttentionOps(Base):
         groups, width = heads if kv_heads is None else kv_heads, q.shape[1]
         e = width // heads
         factor = np.float32(1 / math.sqrt(e) if scale is None else scale)
-        # Queries [S, G, H / G, L, E] and keys [S, G, 1, E, L]: heads of a group read the same keys.
+        # Queries [S, H, L, E], keys and values alike: of the rank that runtimes have an attention for. Where heads of a
+        # group read the same keys, queries are [S, G, H / G, L, E] and keys [S, G, 1, L, E].
+        shared = heads // groups
+        mine, same = ([heads], [heads]) if shared == 1 else ([groups, shared], [groups, 1])
+        rank = len(mine)
+        order = [0, *range(2, 2 + rank), 1, 2 + rank]  # [S, L, ..., E]: rows behind heads
+        back = [0, 1 + rank, *range(1, 1 + rank), 2 + rank]
         rows, _ = segments.sample_rows()
-        queries = self._lanes(q, rows, [0, 0, groups, heads // groups, e], [0, 2, 3, 1, 4])
+        queries = self._lanes(q, rows, [0, 0, *mine, e], order)
         rows, there = theirs.sample_rows()
-        keys = self._lanes(k, rows, [0, 0, groups, 1, e], [0, 2, 3, 4, 1])
-        values = self._lanes(v, rows, [0, 0, groups, 1, e], [0, 2, 3, 1, 4], there)
+        keys = self._lanes(k, rows, [0, 0, *same, e], order, there)
+        values = self._lanes(v, rows, [0, 0, *same, e], order, there)
+        keys = graph.node("Transpose", [keys], perm=[*range(1 + rank), 2 + rank, 1 + rank])
         queries = graph.node("Mul", [queries, graph.cast(graph.constant(factor), queries.type)])
         scores = graph.cast(graph.node("MatMul", [queries, keys]), FLOAT)
         if bias is not None:
-            scores = graph.node("Add", [scores, self._bias(bias, segments, theirs, groups, heads // groups)])
-        seen = graph.unsqueeze(there, 1, 2, 3)
+            scores = graph.node("Add", [scores, self._bias(bias, segments, theirs, mine)])
+        seen = graph.unsqueeze(there, *range(1, 2 + rank))
         if causal:
             row = graph.unsqueeze(segments.lanes, 1)
             seen = graph.node("And", [seen, graph.node("GreaterOrEqual", [row, theirs.lanes], BOOL)])
-        scores = graph.node("Where", [seen, scores, graph.constant(HIDDEN)], FLOAT)
+        zero, hidden = graph.constant(np.float32(0)), graph.constant(HIDDEN)
+        scores = graph.node("Add", [scores, graph.node("Where", [seen, zero, hidden], FLOAT)])
         weights = graph.cast(graph.node("Softmax", [scores], axis=-1), values.type)
-        attended = graph.node("Transpose", [graph.node("MatMul", [weights, values])], perm=[0, 3, 1, 2, 4])
+        attended = graph.node("Transpose", [graph.node("MatMul", [weights, values])], perm=back)
         flat = graph.node("Reshape", [attended, graph.constant([-1, width])])
         y = graph.node("Gather", [flat, segments.places()], axis=0)
         if adapters is not None:
@@ -76,14 +84,14 @@ class AttentionOps(Base):
         """Return rows by lanes of samples, [S, L, ...] in another order. With `there` lanes without a row are zero."""
         graph, value = self.graph, self.read(x)
         lanes = graph.node("Gather", [value, rows], axis=0)
-        if there is not None:  # a weight of zero would not hide another sample's NaN
+        if there is not None:  # neither weight nor score would hide another sample's NaN
             zero = graph.cast(graph.constant(np.float32(0)), value.type)
             column = graph.unsqueeze(there, 2)
             lanes = graph.node("Where", [column, lanes, zero], value.type)
         return graph.node("Transpose", [graph.node("Reshape", [lanes, graph.constant(shape)])], perm=order)
 
-    def _bias(self, bias: Any, segments: RecordedSegments, theirs: RecordedSegments, groups: int, shared: int) -> Value:
-        """Return what is added to scores by the distance of row and key, float32 [G, H / G, L, L]."""
+    def _bias(self, bias: Any, segments: RecordedSegments, theirs: RecordedSegments, heads: list[int]) -> Value:
+        """Return what is added to scores by the distance of row and key, float32 [H, L, L] or [G, H / G, L, L]."""
         graph, reach = self.graph, bias.shape[1] // 2
         row = graph.unsqueeze(segments.lanes, 1)
         distance = graph.node("Sub", [theirs.lanes, row])
@@ -91,7 +99,7 @@ class AttentionOps(Base):
         place = graph.node("Add", [graph.node("Clip", [distance, least, most]), graph.constant(reach)])
         found = graph.node("Gather", [self.read(bias), place], axis=1)
         sides = graph.node("Shape", [place], INT64)
-        shape = graph.node("Concat", [graph.constant([groups, shared]), sides], axis=0)
+        shape = graph.node("Concat", [graph.constant(heads), sides], axis=0)
         return graph.node("Reshape", [found, shape])
 
     def _terms(self, terms: AdapterTerms, q: Any, segments: RecordedSegments, heads: int, factor: np.float32) -> Value:

@@ -168,18 +168,28 @@ class DenseOps(Base):
             if start == 0 and plain_q is not None:
                 plain_q.write(graph.node("Reshape", [x, graph.constant([0, count * e])]))
             if cos is not None:
-                x = self._turned(x, count, e, cos, sin)
+                x = self._turned(x, e, cos, sin)
             part.write(graph.node("Reshape", [x, graph.constant([0, count * e])]))
 
-    def _turned(self, x: Value, count: int, e: int, cos: Any, sin: Any) -> Value:
-        """Return heads [T, count, e] turned, pair by pair of even and odd columns."""
+    def _turned(self, x: Value, e: int, cos: Any, sin: Any) -> Value:
+        """Return heads [T, count, e] turned, pair by pair of even and odd columns: x cos + changed(x) sin.
+
+        A product changes the columns of each pair, (a, b) to (-b, a), exactly: to split and join columns runtimes copy
+        one number at a time.
+        """
         graph = self.graph
-        pairs = graph.node("Reshape", [x, graph.constant([0, count, e // 2, 2])])
-        even, odd = graph.nodes_of("Split", [pairs], 2, axis=3, num_outputs=2)
-        c, s = (graph.unsqueeze(self.read(table), 1, 3) for table in (cos, sin))
-        first = graph.node("Sub", [graph.node("Mul", [even, c]), graph.node("Mul", [odd, s])])
-        second = graph.node("Add", [graph.node("Mul", [odd, c]), graph.node("Mul", [even, s])])
-        return graph.node("Reshape", [graph.node("Concat", [first, second], axis=3), graph.constant([0, count, e])])
+        quarter = np.kron(np.eye(e // 2, dtype=np.float32), np.array([[0, 1], [-1, 0]], np.float32))
+        changed = graph.node("MatMul", [x, graph.constant(quarter)])
+        c, s = (self._of_pairs(table) for table in (cos, sin))
+        return graph.node("Add", [graph.node("Mul", [x, c]), graph.node("Mul", [changed, s])])
+
+    def _of_pairs(self, table: Any) -> Value:
+        """Return a table of pairs with each column twice, [T, 1, e]."""
+        graph, width = self.graph, table.shape[1]
+        column = graph.unsqueeze(self.read(table), 2)
+        return graph.node(
+            "Reshape", [graph.node("Concat", [column, column], axis=2), graph.constant([0, 1, 2 * width])]
+        )
 
     def embed(self, indices: Sequence[RecordedVector], tables: Sequence[Any]) -> Array:
         graph, total = self.graph, None
