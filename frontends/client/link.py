@@ -33,7 +33,7 @@ DEFAULT: Final = "tcp://127.0.0.1:5599"  # where a server listens by default
 MAX_FRAME: Final = 1 << 21  # bytes; twice the largest frame that the wire allows
 OF_A_SOCKET: Final = 12  # descriptors of a socket and its context
 DESCRIPTORS: Final = OF_A_SOCKET + 4  # of a client, which also has a pipe, and at times a file
-BYE_MS: Final = 100  # how long a closed socket goes on in the background to send its Bye
+BYE_MS: Final = 2000  # how long a closed socket may go on in the background to send its Bye
 
 _HEAD: Final = struct.Struct("=hi")  # event, value
 _RETRIED: Final = int(zmq.Event.CONNECT_RETRIED)

@@ -17,7 +17,7 @@ from ..zmq.router import Buffer, Router
 from ..zmq.sessions import Session
 
 BIND_S: Final = 5.0  # the longest wait until the former socket has released the address
-GONE_S: Final = 0.05  # pause before a cut, in which sent messages arrive
+ARRIVE_MS: Final = 10_000  # the longest wait, at a cut, until what was sent before it has gone out
 
 
 class TroubledRouter(Router):
@@ -65,12 +65,12 @@ class TroubledRouter(Router):
     def rebind(self) -> None:
         """Break all connections, and listen again at the same addresses."""
         self.forget()
-        self._cutting = False
+        linger_ms, self._cutting = ARRIVE_MS if self._cutting else 0, False
         self._losing.clear()
         if self._loop is None:
             return
         self._loop.remove_reader(self._socket.fileno())
-        self._socket.close(0)
+        self._socket.close(linger_ms)
         self._socket = self._open()
         places, self._places = self._places, []
         for place in places:
@@ -144,7 +144,7 @@ class TroubledRouter(Router):
         if self.cuts and end >= self.cuts[0] and not self._cutting:
             self.cuts.pop(0)
             self._cutting = True
-            asyncio.get_running_loop().call_later(GONE_S, self.rebind)
+            asyncio.get_running_loop().call_soon(self.rebind)
         return sent
 
     def _send(self, route: bytes, frames: Sequence[Buffer]) -> bool | None:

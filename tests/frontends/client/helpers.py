@@ -7,7 +7,10 @@ import inspect
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+
+import pytest
 
 from salon.frontends.client.aio import (
     AsyncClient,
@@ -22,8 +25,10 @@ from salon.frontends.client.aio import (
     AsyncTaste,
 )
 from salon.frontends.client.client import Client
+from salon.frontends.client.core import Core
 
-PATIENCE_S = 20.0
+DONE_S = 60.0  # of what is done at once, on a machine that is busy with something else
+PATIENCE_S = 2 * DONE_S  # of what waits for that
 PARTS = (
     *(AsyncClient, AsyncOps, AsyncOrganize, AsyncRemoteJob, AsyncRemotePair, AsyncRemotePicture, AsyncSettings),
     *(AsyncConversations, AsyncEntry, AsyncTaste),
@@ -99,7 +104,7 @@ class Connect:
         self._loop = Loop() if flavour == "asyncio" else None
         self._clients: list[Any] = []
 
-    def __call__(self, address: str | None = None, timeout_s: float = 5.0, **options: Any) -> Any:
+    def __call__(self, address: str | None = None, timeout_s: float = DONE_S, **options: Any) -> Any:
         """A client; for the checker, the blocking one."""
         if self._loop is None:
             self._clients.append(Client(address, timeout_s=timeout_s, **options))
@@ -114,9 +119,31 @@ class Connect:
             self._loop.close()
 
 
-def until(holds: Callable[[], bool], seconds: float = 5.0) -> None:
+def until(holds: Callable[[], bool], seconds: float = DONE_S) -> None:
     """Wait until that holds."""
     end = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < end, "it did not come to that"
         time.sleep(0.005)
+
+
+def core_of(client: Any) -> Core:
+    core: Core = bare(client)._core
+    return core
+
+
+def hurry(client: Any, seconds: float) -> None:
+    """Give a client that little patience from now on."""
+    core_of(client).patience_s = core_of(client).pending._patience_s = bare(client)._timeout_s = seconds
+
+
+def fails_once(client: Any, kind: type[Exception], match: str, seen: Callable[[Core], object]) -> None:
+    """Let a client ask a server in vain. The error has to say what it has met, however late it met that."""
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(client.ping)
+        until(lambda: bool(seen(core_of(client))))
+        hurry(client, 0.3)
+        with pytest.raises(kind, match=match):
+            client.ping()
+        client.close()
+        assert first.exception(DONE_S) is not None

@@ -23,9 +23,8 @@ from salon.studio.service.embedded import DurableStudio
 from salon.studio.service.errors import UnknownJob
 from salon.studio.studio import Studio
 
-from .helpers import Connect
+from .helpers import DONE_S, Connect
 
-DONE_S = 10.0
 SMALL: dict[str, Any] = {"images": 2, "width": 16, "height": 16, "steps": 2}
 NEW = ("job", "seed", "made_ms", "started_ms", "ended_ms", "pictures", "state", "step", "last_event")
 

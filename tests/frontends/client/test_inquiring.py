@@ -14,9 +14,8 @@ from salon.frontends.client.fake import FakeServer
 from salon.frontends.client.steps import Steps
 from salon.frontends.wire import messages as m
 
-from .helpers import Connect
+from .helpers import DONE_S, Connect
 
-DONE_S = 10.0
 THINGS = ["thing 1", "thing 2", "thing 3", "thing 4"]
 
 

@@ -18,7 +18,7 @@ from salon.frontends.wire import messages as m
 from salon.frontends.wire.keys import KeyPair, make_pair
 from salon.frontends.wire.version import negotiate
 
-from .helpers import Connect
+from .helpers import DONE_S, Connect
 
 SMALL: dict[str, Any] = {"images": 2, "width": 16, "height": 16, "steps": 1}
 
@@ -36,7 +36,7 @@ def client(connect: Connect, server: FakeServer) -> Any:
 
 def draw(client: Any, prompt: str, **options: Any) -> str:
     job = client.imagine(prompt, **(SMALL | options))
-    job.wait(timeout_s=10)
+    job.wait(timeout_s=DONE_S)
     return str(job.id)
 
 
@@ -100,7 +100,7 @@ def test_change(client: Any, server: FakeServer) -> None:
     with pytest.raises(NotFound):
         client.job(first)
     server.hold = False
-    client.job(waits).wait(timeout_s=10)
+    client.job(waits).wait(timeout_s=DONE_S)
     assert client.job(waits).info.private, "also when it ends later"
     assert names(client) == [waits, second]
     with pytest.raises(Invalid, match="jobs"):
@@ -221,7 +221,7 @@ def test_who_watches_what_becomes_private_sees_no_more(connect: Connect) -> None
     with FakeServer(pair=make_pair(), role="user", hold=True) as server:
         ann, ben = (connect(server.address, key=make_pair()) for _ in range(2))
         job = ann.imagine("a cat", **SMALL)
-        seen, own = (iter(client.job(job.id).events(timeout_s=10)) for client in (ben, ann))
+        seen, own = (iter(client.job(job.id).events(timeout_s=DONE_S)) for client in (ben, ann))
         assert next(seen).kind == next(own).kind == "queued"
         assert ann.organize.unpublish([job.id]).changed == 1
         with pytest.raises(NotFound):

@@ -14,7 +14,7 @@ from salon.frontends.wire import version
 from salon.parameters.errors import PromptRefused
 from salon.parameters.known import parameters
 
-from .helpers import Connect
+from .helpers import DONE_S, Connect
 
 
 def test_parameters_in_the_prompt(server: FakeServer, connect: Connect) -> None:
@@ -53,7 +53,7 @@ def test_several_jobs_of_one_prompt(server: FakeServer, connect: Connect) -> Non
     client = connect(server.address)
     jobs = client.imagine_all("a {red, green} apple --n 1 --repeat 2", key="k")
     assert [job.info.prompt for job in jobs] == ["a red apple"] * 2 + ["a green apple"] * 2
-    assert [job.wait(timeout_s=5).state for job in jobs] == ["done"] * 4
+    assert [job.wait(timeout_s=DONE_S).state for job in jobs] == ["done"] * 4
     assert [job.id for job in client.imagine_all("a {red, green} apple --n 1 --repeat 2", key="k")] == [
         job.id for job in jobs
     ]
@@ -84,7 +84,7 @@ def test_a_plan(server: FakeServer, connect: Connect) -> None:
     assert (first.parameters["seed"], first.sources["steps"]) == (7, "model")
     assert found.total_cost_ms == 2 * first.cost_ms
     jobs = client.imagine_all("a {red, green} apple --n 2", seed=7)
-    assert all(job.wait(timeout_s=5).state == "done" for job in jobs)
+    assert all(job.wait(timeout_s=DONE_S).state == "done" for job in jobs)
     assert [job.refresh().charged_ms for job in jobs] == [job.cost_ms for job in found.jobs]
     with pytest.raises(Invalid, match="'--foo'"):
         client.plan("a cat --foo")

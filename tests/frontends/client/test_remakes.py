@@ -17,9 +17,8 @@ from salon.frontends.wire import messages as m
 from salon.studio.service.recipe import Recipe, pixel_hash
 from salon.studio.service.recipe_files import encode_png
 
-from .helpers import Connect
+from .helpers import DONE_S, Connect
 
-DONE_S = 10.0
 
 
 def test_a_picture_of_a_job(server: FakeServer, connect: Connect) -> None:

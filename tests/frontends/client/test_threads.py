@@ -14,6 +14,7 @@ import time
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 import zmq
@@ -24,7 +25,7 @@ from salon.frontends.client.errors import ClientClosed, TimedOut
 from salon.frontends.client.fake import FakeServer
 from salon.frontends.wire import messages as m
 
-from .helpers import until
+from .helpers import DONE_S, until
 
 
 def threads() -> int:
@@ -50,7 +51,7 @@ def test_eight_threads_share_a_client() -> None:
                 assert [event.kind for event in job.events()][-1] == "done"
                 assert job.info.prompt == f"apple {number} {turn}"
                 assert job.pictures() == server.pictures[:2]
-                assert client.ping() < 10
+                assert client.ping() < DONE_S
                 seen.append(job.id)
             return seen
 
@@ -71,11 +72,11 @@ def test_closing_ends_all_waits() -> None:
             client.close()
             for wait in waits:
                 with pytest.raises(ClientClosed):
-                    wait.result(timeout=5)
-        assert threads() == 0
+                    wait.result(timeout=DONE_S)
+        until(lambda: threads() == 0)
 
 
-def test_an_interrupted_wait_leaves_the_client_whole() -> None:
+def test_an_interrupted_wait_leaves_the_client_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     class Interrupted(Exception):
         pass
 
@@ -88,9 +89,16 @@ def test_an_interrupted_wait_leaves_the_client_whole() -> None:
             job = client.imagine("a red apple")
             stream = job.events()
             next(stream)
-            signal.setitimer(signal.ITIMER_REAL, 0.1)
+            wait = client._engine._do
+
+            def interrupted(*step: Any) -> Any:
+                signal.setitimer(signal.ITIMER_REAL, 0.1)  # not before it waits
+                return wait(*step)
+
+            monkeypatch.setattr(client._engine, "_do", interrupted)
             with pytest.raises(Interrupted):
                 next(stream)
+            monkeypatch.undo()
             until(lambda: any(isinstance(request, m.Unwatch) for request in server.requests))
             assert job.cancel()
     finally:
@@ -157,7 +165,7 @@ def test_the_end_of_the_context_is_the_end_of_the_client() -> None:
         "        job.wait()\n"
         "    except Exception as error:\n"
         "        print(type(error).__name__)\n"
-        "    end.join(10)\n"
+        "    end.join(30)\n"
         "    print(end.is_alive())\n"
     )
     assert out == "ClientClosed\nFalse\n"
@@ -178,9 +186,8 @@ def test_what_it_loads() -> None:
 
 
 def test_leaving_without_a_word(server: FakeServer) -> None:
-    started = time.monotonic()
     code = (
-        "import salon\n"
+        "import salon, time\n"
         f"client = salon.Client({server.address!r})\n"
         "stream = client.imagine('a red apple').events()\n"
         "next(stream)\n"
@@ -188,10 +195,10 @@ def test_leaving_without_a_word(server: FakeServer) -> None:
         "try:\n"
         "    nobody.ping()\n"
         "except salon.SalonError:\n"
-        "    print('left')\n"
+        "    print(time.monotonic())\n"
     )
-    assert run(code, "-X", "dev", "-W", "error") == "left\n"
-    assert time.monotonic() - started < 10
+    left = float(run(code, "-X", "dev", "-W", "error"))
+    assert time.monotonic() - left < 20  # the patience of a client is longer
 
 
 def test_a_fork_has_to_make_its_own(server: FakeServer) -> None:
@@ -210,7 +217,7 @@ def test_a_fork_has_to_make_its_own(server: FakeServer) -> None:
         "        print(mine.job(job.id).id, flush=True)\n"
         "    raise SystemExit\n"
         "assert os.waitpid(child, 0)[1] == 0\n"
-        "print(job.wait(timeout_s=5).state)\n"
+        "print(job.wait(timeout_s=60).state)\n"
     )
     assert run(code) == "client: it was made before a fork; make a new one\njob-1\ndone\n"
 
@@ -233,7 +240,7 @@ def test_tasks_that_are_cancelled(server: FakeServer) -> None:
                 await asyncio.wait_for(job.wait(), 0.1)
             with pytest.raises(TimedOut):
                 await job.wait(timeout_s=0.05)
-            assert await client.ping() < 5
+            assert await client.ping() < DONE_S
             unwatched = sum(isinstance(request, m.Unwatch) for request in server.requests)
             assert unwatched >= 6
 
@@ -244,7 +251,7 @@ def test_many_at_once(server: FakeServer) -> None:
     async def main() -> None:
         async with AsyncClient(server.address) as client:
             jobs = await asyncio.gather(*(client.imagine(f"apple {n}", images=1) for n in range(100)))
-            await asyncio.gather(*(job.wait(timeout_s=20) for job in jobs))
+            await asyncio.gather(*(job.wait(timeout_s=DONE_S) for job in jobs))
             pictures = await asyncio.gather(*(job.picture() for job in jobs))
             assert pictures == [server.pictures[0]] * 100
             assert len({job.id for job in jobs}) == 100
@@ -261,7 +268,7 @@ def test_one_loop(server: FakeServer) -> None:
     async def close() -> None:
         await client.close()
 
-    assert asyncio.run(ping()) < 5
+    assert asyncio.run(ping()) < DONE_S
     with pytest.raises(ClientClosed, match="another event loop"):
         asyncio.run(ping())
     asyncio.run(close())
