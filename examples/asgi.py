@@ -210,7 +210,8 @@ class Imagine:
 
     def _forget(self) -> int:
         """Drop the oldest of the ended jobs, beyond `KEEP`; how many are open."""
-        ended = [name for name, watched in self._jobs.items() if watched.ended.is_set()]
+        # By the jobs themselves: the studio's hook may come after somebody has seen one end.
+        ended = [name for name, watched in self._jobs.items() if watched.job is not None and watched.job.state.final]
         for name in ended[: max(0, len(ended) - KEEP)]:
             del self._jobs[name]
         return len(self._jobs) - min(len(ended), KEEP)

@@ -16,7 +16,7 @@ from salon.system import NoHome, appear, calling, expand_home, explain, flush_fi
 
 def run(code: str, **options: object) -> subprocess.CompletedProcess[str]:
     done: subprocess.CompletedProcess[str] = subprocess.run(  # type: ignore[call-overload]
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, **options
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=300, **options
     )
     return done
 

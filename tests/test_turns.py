@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -38,12 +41,29 @@ def take(turns: Turns, alone: bool) -> threading.Event:
     return got
 
 
-def test_a_turn_is_shared_or_alone(new: Callable[[], Turns]) -> None:
+def wait_until_somebody_waits(folder: Path) -> None:
+    """Wait until somebody waits for a turn, having passed the gate."""
+    gate = os.open(folder / "gate", os.O_RDWR)
+    end = time.monotonic() + TIMEOUT
+    try:
+        while True:
+            fcntl.flock(gate, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(gate, fcntl.LOCK_UN)
+            assert time.monotonic() < end, "nobody waits"
+            time.sleep(0.005)
+    except BlockingIOError:
+        return
+    finally:
+        os.close(gate)
+
+
+def test_a_turn_is_shared_or_alone(new: Callable[[], Turns], tmp_path: Path) -> None:
     one, other, third = new(), new(), new()
     assert take(one, False).wait(TIMEOUT)
     assert take(other, False).wait(TIMEOUT)
     alone = take(third, True)
     one.leave(keep=False)
+    wait_until_somebody_waits(tmp_path)
     assert not alone.wait(0.05)
     again = take(one, False)
     assert not again.wait(0.05), "who waits to be alone is not passed by"

@@ -19,7 +19,7 @@ CLIENTS, TINY_CLIENTS = 64, 4
 WINDOW: Final = 8
 GOAL: Final = 20_000.0
 TINY, QUICK, FULL = (0.05, 1), (0.25, 2), (1.0, 3)  # (seconds of a turn, rounds)
-ASK_S: Final = 60.0
+ASK_S: Final = 120.0
 MIX: Final = ("ping", "show, live job", "show, ended job", "submit, refused")
 PROMPT: Final = "a red apple, 3d render, on a teal background"
 

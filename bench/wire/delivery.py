@@ -46,13 +46,13 @@ def prepare(data: Path, size: int) -> str:
 
 def measure(bench: Bench, host: Host, load: Child, echo: Child, digest: str, size: int) -> None:
     """Measure the bytes a second to one client and to four, of the server and of the echo, in turns."""
-    floor = echo.ask("listen", picture_bytes=size, chunk=Limits().chunk, timeout=30)["address"]
+    floor = echo.ask("listen", picture_bytes=size, chunk=Limits().chunk, timeout=120)["address"]
     rounds, each = bench.pick(TINY, QUICK, FULL)
 
     def turn(clients: int, raw: bool, check: str = "") -> list[float]:
-        load.ask("connect", address=floor if raw else host.address, clients=clients, hello=not raw, timeout=30)
+        load.ask("connect", address=floor if raw else host.address, clients=clients, hello=not raw, timeout=120)
         times = 1 if check else 1 + each
-        made = [load.ask("fetch", job=JOB, total=size, raw=raw, check=check, timeout=60)["ms"] for _ in range(times)]
+        made = [load.ask("fetch", job=JOB, total=size, raw=raw, check=check, timeout=120)["ms"] for _ in range(times)]
         return made[1:]  # the first one brings caches back
 
     turn(2, False, digest)  # all bytes are right, and the file is in the cache of the system
@@ -64,7 +64,7 @@ def measure(bench: Bench, host: Host, load: Child, echo: Child, digest: str, siz
         )
     with bench.progress("pictures", rounds) as advance:
         found = interleave(turns, rounds=rounds, deadline=bench.deadline, on_round=lambda: advance(""))
-    load.ask("leave", timeout=30)
+    load.ask("leave", timeout=120)
     for clients in (1, 4):
         mine, raw = found[f"{clients} server"].median, found[f"{clients} echo"].median
         if mine is None or raw is None:

@@ -30,14 +30,14 @@ def measure(bench: Bench, folder: Path) -> None:
             Child("wire.echo", [], folder / "idle.log") as echo,
             Child("wire.load", [], folder / "idle.log") as load,
         ):
-            address = echo.ask("listen", timeout=30)["address"]
+            address = echo.ask("listen", timeout=120)["address"]
             assert echo.process is not None
             _connect(bench, "echo", address, echo.process.pid, load, hello=False)
 
 
 def _connect(bench: Bench, name: str, address: str, process: int, load: Child, *, hello: bool) -> float:
-    load.ask("connect", address=address, clients=8, hello=hello, timeout=60)  # what the first ones cost once
-    load.ask("leave", timeout=60)
+    load.ask("connect", address=address, clients=8, hello=hello, timeout=120)  # what the first ones cost once
+    load.ask("leave", timeout=120)
     time.sleep(0.3)
     many = bench.pick(TINY_CLIENTS, CLIENTS, CLIENTS)
     before = rss_bytes(process)

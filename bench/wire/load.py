@@ -20,7 +20,7 @@ from ..answers import serve
 from ..measure import quantile
 from .echo import CHUNK
 
-WAIT_MS: Final = 20_000
+WAIT_MS: Final = 60_000
 CREDIT: Final = 16
 AGAIN: Final = 8  # chunks, after which as many are asked for again, like the client library
 PING_S: Final = 4.0

@@ -19,7 +19,7 @@ TINY_STEPS: Final = 2
 GOAL: Final = 3.0
 IDLE: Final = 0.1  # share of the cores that others may use; above it, 3 % cannot be told
 TINY, QUICK, FULL = (1, 1), (2, 1), (8, 2)  # (rounds, grids of each in a round)
-WAIT_S: Final = 60.0
+WAIT_S: Final = 120.0
 ENGINE, STUDIO, SERVER = "engine alone", "studio, worker process", "server and client"
 
 

@@ -33,6 +33,7 @@ DEFAULT: Final = "tcp://127.0.0.1:5599"  # where a server listens by default
 MAX_FRAME: Final = 1 << 21  # bytes; twice the largest frame that the wire allows
 OF_A_SOCKET: Final = 12  # descriptors of a socket and its context
 DESCRIPTORS: Final = OF_A_SOCKET + 4  # of a client, which also has a pipe, and at times a file
+NOBODY: Final = "nobody listens there"  # seen of an address where no server is
 BYE_MS: Final = 2000  # how long a closed socket may go on in the background to send its Bye
 
 _HEAD: Final = struct.Struct("=hi")  # event, value
@@ -203,7 +204,7 @@ class Link:
     def _seen(self, event: int, value: int) -> None:
         """Take note of an event of the connection. All messages from before a break have been read by now."""
         if event == _RETRIED:
-            self._core.trouble = "nobody listens there"
+            self._core.trouble = NOBODY
         elif event == _BROKE:
             self._core.lost(self._trouble or "the connection broke")
         elif event == _REFUSED and value == _FORBIDDEN and self._pair is not None:

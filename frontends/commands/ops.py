@@ -120,16 +120,21 @@ def _wait(options: argparse.Namespace) -> int:
         Disconnected, TimedOut: the server does not answer any more, and was not to stop.
     """
     from ..client.errors import Disconnected, TimedOut
+    from ..client.link import NOBODY
 
     last, heard = -1, time.monotonic()
     with connected(options, timeout_s=GONE_S if options.stop else None) as client:
         while True:
+            asked = time.monotonic()
             try:
                 found = client.ops.status()
-            except Disconnected:
-                if options.stop:
+            except Disconnected as error:
+                if not options.stop:
+                    raise
+                now = time.monotonic()
+                if NOBODY in str(error) or now - asked < GONE_S or now - heard > max(PATIENCE_S, options.timeout):
                     return 0
-                raise
+                continue  # no connection yet: it may as well be busy
             except TimedOut:  # it is there, and busy
                 if time.monotonic() - heard > max(PATIENCE_S, options.timeout):
                     raise

@@ -47,12 +47,12 @@ def test_a_server_that_does_not_start_is_said(tmp_path: Path) -> None:
 
 def test_wrong_bytes_and_wrong_answers_are_noticed(tmp_path: Path) -> None:
     with Child("wire.echo", [], tmp_path / "log") as echo, Child("wire.load", [], tmp_path / "log") as load:
-        address = echo.ask("listen", picture_bytes=1 << 20, timeout=20)["address"]
-        load.ask("connect", address=address, clients=2, hello=False, timeout=20)
-        assert load.ask("fetch", job="", total=1 << 20, raw=True, timeout=20)["ms"] > 0
+        address = echo.ask("listen", picture_bytes=1 << 20, timeout=180)["address"]
+        load.ask("connect", address=address, clients=2, hello=False, timeout=180)
+        assert load.ask("fetch", job="", total=1 << 20, raw=True, timeout=180)["ms"] > 0
         with pytest.raises(CandidateFailed, match="not those"):
-            load.ask("fetch", job="", total=1 << 20, raw=True, check="0" * 64, timeout=20)
+            load.ask("fetch", job="", total=1 << 20, raw=True, check="0" * 64, timeout=180)
         with pytest.raises(CandidateFailed, match="wanted pong"):
-            load.ask("drive", records=["81"], kinds=["pong"], window=1, seconds=0.1, timeout=20)
+            load.ask("drive", records=["81"], kinds=["pong"], window=1, seconds=0.1, timeout=180)
         with pytest.raises(CandidateFailed, match="wanted welcome"):
-            load.ask("connect", address=address, clients=1, timeout=20)
+            load.ask("connect", address=address, clients=1, timeout=180)

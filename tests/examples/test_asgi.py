@@ -6,11 +6,13 @@ import asyncio
 import http.client
 import importlib.util
 import io
+import itertools
 import json
 import socket
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -20,6 +22,7 @@ import uvicorn
 from PIL import Image
 
 from salon.bounds import MAX_IMAGES
+from salon.engine.engine import Engine
 from salon.frontends.recipe import read_png
 
 from ..engine.conftest import write_tiny
@@ -27,6 +30,7 @@ from ..studio.conftest import BACKEND
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "asgi.py"
 SMALL = {"prompt": "a red apple, 3d", "images": 2, "steps": 3, "seed": 5}
+DONE_S = 90.0
 LONG = SMALL | {"steps": 200, "images": 8, "aspect": [1, 1]}
 
 
@@ -60,13 +64,13 @@ class Site:
 
     def stop(self) -> None:
         self.server.should_exit = True
-        self.thread.join(20)
+        self.thread.join(DONE_S)
         assert not self.thread.is_alive()
         self.socket.close()
 
     def ask(self, method: str, path: str, body: Any = None, **headers: str) -> tuple[int, dict[str, str], bytes]:
         """(status, headers, body)."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=DONE_S)
         try:
             data = body if isinstance(body, bytes | None) else json.dumps(body).encode()
             connection.request(method, path, data, headers)
@@ -80,7 +84,7 @@ class Site:
         return status, json.loads(data)
 
 
-def wait(until: Any, seconds: float = 20.0) -> None:
+def wait(until: Any, seconds: float = DONE_S) -> None:
     end = time.monotonic() + seconds
     while not until():
         assert time.monotonic() < end
@@ -97,6 +101,32 @@ def site(tiny: Path) -> Iterator[Site]:
     site = Site(model=tiny, backend=BACKEND, threads=1).start()
     yield site
     site.stop()
+
+
+@contextmanager
+def held(site: Site) -> Iterator[None]:
+    """Let its studio do nothing: jobs stay open as long as a test needs them."""
+    loop = site.app._studio.loop
+    loop.hold()
+    try:
+        yield
+    finally:
+        loop.release()
+
+
+@pytest.fixture
+def one_step(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
+    """Let engines take one step; the others wait for the event."""
+    go_on, step, taken = threading.Event(), Engine.step, itertools.count()
+
+    def waiting(engine: Engine, generations: Any) -> Any:
+        if next(taken):
+            go_on.wait(DONE_S)
+        return step(engine, generations)
+
+    monkeypatch.setattr(Engine, "step", waiting)
+    yield go_on
+    go_on.set()
 
 
 def events(data: bytes) -> list[tuple[str, Any]]:
@@ -142,15 +172,18 @@ def test_a_job_its_events_and_its_grid(site: Site) -> None:
     assert site.ask("GET", f"/jobs/{made['job']}/grid")[2] == site.ask("POST", "/imagine", SMALL, accept="image/png")[2]
 
 
-def test_events_come_while_it_runs(site: Site) -> None:
+def test_events_come_while_it_runs(site: Site, one_step: threading.Event) -> None:
     job = site.json("POST", "/imagine", LONG)[1]["job"]
-    connection = http.client.HTTPConnection("127.0.0.1", site.port, timeout=20)
+    connection = http.client.HTTPConnection("127.0.0.1", site.port, timeout=DONE_S)
     connection.request("GET", f"/jobs/{job}/events")
     answer = connection.getresponse()
     first = answer.readline()
     assert first == b"event: step\n"
+    while b'"step":1,' not in first:
+        first += answer.readline()
     assert site.json("GET", f"/jobs/{job}/grid")[1]["error"] == "NotEnded"
     assert site.json("DELETE", f"/jobs/{job}") == (200, {"cancelled": True})
+    one_step.set()
     assert events(first + answer.read())[-1][0] == "cancelled"
     connection.close()
     status, refusal = site.json("GET", f"/jobs/{job}/grid")
@@ -160,17 +193,18 @@ def test_events_come_while_it_runs(site: Site) -> None:
 
 def test_who_leaves_before_the_grid_is_there_cancels_it(site: Site) -> None:
     before = set(site.app._jobs)
-    connection = http.client.HTTPConnection("127.0.0.1", site.port, timeout=20)
-    connection.request("POST", "/imagine", json.dumps(LONG), {"accept": "image/png"})
-    wait(lambda: set(site.app._jobs) - before)
-    (job,) = set(site.app._jobs) - before
-    connection.close()
-    wait(lambda: site.json("GET", f"/jobs/{job}")[1]["state"] == "cancelled")
+    connection = http.client.HTTPConnection("127.0.0.1", site.port, timeout=DONE_S)
+    with held(site):
+        connection.request("POST", "/imagine", json.dumps(LONG), {"accept": "image/png"})
+        wait(lambda: set(site.app._jobs) - before)
+        (job,) = set(site.app._jobs) - before
+        connection.close()
+        wait(lambda: site.json("GET", f"/jobs/{job}")[1]["state"] == "cancelled")
 
 
 def test_who_leaves_the_events_cancels_nothing(site: Site) -> None:
     job = site.json("POST", "/imagine", LONG | {"images": 1, "steps": 60})[1]["job"]
-    connection = http.client.HTTPConnection("127.0.0.1", site.port, timeout=20)
+    connection = http.client.HTTPConnection("127.0.0.1", site.port, timeout=DONE_S)
     connection.request("GET", f"/jobs/{job}/events")
     connection.getresponse().readline()
     connection.close()
@@ -206,11 +240,12 @@ def test_unknown_jobs_and_places(site: Site) -> None:
 
 def test_too_many_open_jobs_are_refused(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(site.module, "MAX_OPEN", 2)
-    jobs = [site.json("POST", "/imagine", LONG)[1]["job"] for _ in range(2)]
-    assert site.json("POST", "/imagine", SMALL)[0] == 429
-    for job in jobs:
-        site.json("DELETE", f"/jobs/{job}")
-        site.ask("GET", f"/jobs/{job}/events")
+    with held(site):
+        jobs = [site.json("POST", "/imagine", LONG)[1]["job"] for _ in range(2)]
+        assert site.json("POST", "/imagine", SMALL)[0] == 429
+        for job in jobs:
+            site.json("DELETE", f"/jobs/{job}")
+            site.ask("GET", f"/jobs/{job}/events")
     assert site.json("POST", "/imagine", SMALL)[0] == 202
 
 
@@ -227,6 +262,7 @@ def test_ended_jobs_are_forgotten_in_their_order(site: Site, monkeypatch: pytest
 def test_it_ends_cleanly_with_a_job_open(tiny: Path) -> None:
     before = set(threading.enumerate())
     site = Site(model=tiny, backend=BACKEND, threads=1).start()
+    site.app._studio.loop.hold()
     job = site.json("POST", "/imagine", LONG)[1]["job"]
     handle = site.app._jobs[job].job
     assert handle.pause()  # so that it is open for as long as the web server takes to end
@@ -242,16 +278,33 @@ def test_a_model_that_is_not_there_ends_the_start(tmp_path: Path) -> None:
     assert site.exit_code
 
 
+def test_a_job_that_has_ended_is_not_open_whoever_hears_of_it_late(site: Site) -> None:
+    """Who had seen it cancelled was told that too many were open: the studio's hook came later."""
+
+    async def open_ones() -> int:
+        app, watched = site.module.Imagine(), site.module.Watched()
+        watched.job = SimpleNamespace(state=SimpleNamespace(final=True))
+        app._jobs["0"] = watched
+        found: int = app._forget()
+        return found
+
+    assert asyncio.run(open_ones()) == 0
+
+
 class SlowStudio:
     """Takes its time to accept a job, like a large queue under its lock."""
 
     def __init__(self) -> None:
         self.go_on = threading.Event()
+        self.begun = threading.Event()
         self.made: list[Any] = []
+        self._numbers = itertools.count()
 
     def imagine(self, *_: Any, **__: Any) -> Any:
-        self.go_on.wait(10)
-        job = SimpleNamespace(id=str(len(self.made)), cancelled=threading.Event(), state=SimpleNamespace(final=False))
+        self.begun.set()
+        self.go_on.wait(DONE_S)
+        number, state = next(self._numbers), SimpleNamespace(final=False)
+        job = SimpleNamespace(id=str(number), cancelled=threading.Event(), state=state)
         job.cancel = job.cancelled.set
         self.made.append(job)
         return job
@@ -279,7 +332,7 @@ def test_a_request_that_is_cancelled_leaves_no_job(site: Site) -> None:
         app, studio = site.module.Imagine(), SlowStudio()
         app._studio = studio
         ask = asyncio.create_task(app._submit(b'{"prompt": "a cat"}'))
-        await asyncio.sleep(0.1)
+        assert await asyncio.to_thread(studio.begun.wait, DONE_S)
         ask.cancel()
         with pytest.raises(asyncio.CancelledError):
             await ask
@@ -289,7 +342,7 @@ def test_a_request_that_is_cancelled_leaves_no_job(site: Site) -> None:
             await asyncio.sleep(0.01)
         assert (app._coming, len(app._jobs)) == (0, 0)
 
-    asyncio.run(asyncio.wait_for(cancelled(), 10))
+    asyncio.run(asyncio.wait_for(cancelled(), 2 * DONE_S))
 
 
 def test_a_job_that_ends_while_a_step_is_told_has_its_end_told(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:

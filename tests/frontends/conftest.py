@@ -30,7 +30,7 @@ def start(words: Sequence[str], folder: Path, **options: Any) -> subprocess.Pope
 
 def finish(process: subprocess.Popen[str]) -> Result:
     """Wait for it and collect what it said."""
-    out, err = process.communicate(timeout=120)
+    out, err = process.communicate(timeout=300)
     return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
 
@@ -89,7 +89,7 @@ def faulty_calls(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], di
     library = tmp_path_factory.mktemp("faulty") / "faulty_calls.so"
     source = Path(__file__).parents[1] / "faulty_calls.c"
     command = [compiler, "-x", "c", "-shared", "-fPIC", "-O1", "-o", str(library), str(source), "-ldl"]
-    subprocess.run(command, check=True, timeout=60)
+    subprocess.run(command, check=True, timeout=300)
 
     def environment(faults: str) -> dict[str, str]:
         return {**os.environ, "LD_PRELOAD": str(library), "SALON_FAULTS": faults}

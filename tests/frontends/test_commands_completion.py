@@ -28,7 +28,7 @@ def complete(*words: str, folder: Path | None = None) -> list[str]:
     """What bash offers after `salon WORDS`, with the cursor behind the last one."""
     text = ASK.format(salon=f"cat <<'END'\n{script('bash')}END\n")
     done = subprocess.run(
-        ["bash", "--norc", "-c", text, "bash", "salon", *words], capture_output=True, text=True, timeout=60, cwd=folder
+        ["bash", "--norc", "-c", text, "bash", "salon", *words], capture_output=True, text=True, timeout=300, cwd=folder
     )
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
@@ -80,7 +80,7 @@ def test_bash_registers_it() -> None:
         input=script("bash"),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "complete -F _salon salon\n", "")
 
@@ -91,7 +91,7 @@ def test_syntax(shell: str, check: str, tmp_path: Path) -> None:
         pytest.skip(f"{shell} is not installed")
     path = tmp_path / "script"
     path.write_text(script(shell))
-    done = subprocess.run([shell, check, str(path)], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([shell, check, str(path)], capture_output=True, text=True, timeout=300)
     assert (done.returncode, done.stderr) == (0, "")
 
 
@@ -117,7 +117,7 @@ def test_zsh_offers_the_same(tmp_path: Path) -> None:
 
     def offered(*words: str) -> list[str]:
         done = subprocess.run(
-            ["zsh", "-f", "-c", ask, "zsh", str(path), "salon", *words], capture_output=True, text=True, timeout=60
+            ["zsh", "-f", "-c", ask, "zsh", str(path), "salon", *words], capture_output=True, text=True, timeout=300
         )
         assert (done.returncode, done.stderr) == (0, "")
         return done.stdout.split()
@@ -139,7 +139,7 @@ def test_fish_offers_the_same(tmp_path: Path) -> None:
             ["fish", "-N", "-c", f"source {path}; complete -C '{line}'"],
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=300,
             env={**os.environ, "HOME": str(tmp_path)},
         )
         assert done.returncode == 0, done.stderr

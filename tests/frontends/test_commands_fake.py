@@ -22,7 +22,8 @@ import pytest
 
 from salon.frontends.client import lookout
 from salon.frontends.client.fake import FakeServer
-from salon.frontends.wire.messages import AccountInfo, JobInfo, OpsStatus, Record, Status, Submit, Watch
+from salon.frontends.wire.messages import AccountInfo, Hello, JobInfo, OpsStatus, Record, Status, Submit, Watch
+from salon.frontends.zmq.failures import RequestRefused
 
 from .conftest import COMMAND, Main, finish, start
 
@@ -56,7 +57,7 @@ def value(result: tuple[int, str, str]) -> Any:
 
 
 def wait_for(true: Callable[[], object]) -> None:
-    end = time.monotonic() + 10
+    end = time.monotonic() + 60
     while not true():
         assert time.monotonic() < end
         time.sleep(0.01)
@@ -78,6 +79,20 @@ def once_asked(fake: FakeServer, kind: type[Record], act: Callable[[], object]) 
 # ---- imagine -----------------------------------------------------------------------------------------------------
 
 
+@pytest.fixture
+def shown_first(fake: FakeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no job be done before a preview of it is there, in the file p.jpg."""
+    storing = fake._server.service.jobs.storing
+    make = storing._make_files
+
+    def make_files(*parts: Any) -> Any:
+        wait_for((tmp_path / "p.jpg").exists)
+        return make(*parts)
+
+    monkeypatch.setattr(storing, "_make_files", make_files)
+
+
+@pytest.mark.usefixtures("shown_first")
 def test_imagine(ask: Main, fake: FakeServer, tmp_path: Path) -> None:
     fake.step_s = 0.1
     ask("ops", "accounts", "set", "local", "--plan", "pro")
@@ -187,7 +202,7 @@ def test_a_lost_server(ask: Main, fake: FakeServer) -> None:
     """While a job is waited for: it is not cancelled, and the way back to it is told."""
     fake.hold = True
     stopper = once_asked(fake, Watch, fake.stop)
-    code, out, err = ask("imagine", "x", "--timeout", "1")
+    code, out, err = ask("imagine", "x", "--timeout", "3")
     stopper.join()
     assert (code, out) == (3, "")
     _, note, error = err.splitlines()
@@ -199,31 +214,55 @@ def test_the_way_back_names_the_place_that_was_given(ask: Main, fake: FakeServer
     """faults.md 27: the hint forgot `-o`, and the pictures landed elsewhere."""
     fake.hold = True
     stopper = once_asked(fake, Watch, fake.stop)
-    code, _, err = ask("imagine", "x", "--timeout", "1", "-o", "my pictures.png")
+    code, _, err = ask("imagine", "x", "--timeout", "3", "-o", "my pictures.png")
     stopper.join()
     assert code == 3
     assert "later: salon show job-1 --follow -o 'my pictures.png'" in err
 
 
-TELL_S = 1.0  # of silence, in place of what people have patience for
+class Patience:
+    """How long a client of this process says nothing of a silent server; for as long as a test likes."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._patch = monkeypatch
+        self.told = threading.Event()
+        take = lookout.Lookout.take
+
+        def taken(looks: lookout.Lookout) -> list[float | None]:
+            news = take(looks)
+            if any(seconds is not None for seconds in news):
+                self.told.set()
+            return news
+
+        monkeypatch.setattr(lookout.Lookout, "take", taken)
+        self.set(1000.0)
+
+    def set(self, seconds: float) -> None:
+        self._patch.setattr(lookout, "TELL_S", seconds)
+        self._patch.setattr(lookout, "ASK_S", seconds / 2)
 
 
 @pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], str]:
-    """Tell of a silent server soon. The function leaves out of a line how long it was silent."""
-    monkeypatch.setattr(lookout, "TELL_S", TELL_S)
-    monkeypatch.setattr(lookout, "ASK_S", TELL_S / 2)
-    return lambda line: re.sub(r"has not answered for [0-9]+ s", "has not answered for a while", line)
+def patience(monkeypatch: pytest.MonkeyPatch) -> Patience:
+    return Patience(monkeypatch)
 
 
-def test_a_silent_server_is_told_of(ask: Main, fake: FakeServer, impatient: Callable[[str], str]) -> None:
+def anyhow_long(line: str) -> str:
+    """A line without how long the server was silent."""
+    return re.sub(r"has not answered for [0-9]+ s", "has not answered for a while", line)
+
+
+def test_a_silent_server_is_told_of(ask: Main, fake: FakeServer, patience: Patience) -> None:
     """faults.md 27: a stopped server left `salon imagine` silent until its patience had ended."""
     fake.hold = True
     back: list[FakeServer] = []
 
     def stop() -> None:
-        fake.stop()
-        time.sleep(TELL_S + 1)  # longer than it may be away without a word
+        fake.silence(1000)
+        patience.set(0.3)
+        fake.stop()  # which wakes the client
+        assert patience.told.wait(60)
+        patience.set(1000.0)
         back.append(FakeServer(fake.address, house=fake.house).start())
         back[0].release()
 
@@ -232,7 +271,7 @@ def test_a_silent_server_is_told_of(ask: Main, fake: FakeServer, impatient: Call
     stopper.join()
     back[0].stop()
     assert code == 0, err
-    told = [impatient(line) for line in err.splitlines() if "answer" in line]
+    told = [anyhow_long(line) for line in err.splitlines() if "answer" in line]
     assert told == [
         f"salon: note: the server at {fake.address} has not answered for a while; job job-1 goes on there; Ctrl-C "
         "leaves it, salon show job-1 --follow -o 'x y.png' brings it back",
@@ -240,16 +279,17 @@ def test_a_silent_server_is_told_of(ask: Main, fake: FakeServer, impatient: Call
     ]
 
 
-def test_a_server_that_is_not_there_is_told_of(ask: Main, fake: FakeServer, impatient: Callable[[str], str]) -> None:
+def test_a_server_that_is_not_there_is_told_of(ask: Main, fake: FakeServer, patience: Patience) -> None:
     """faults.md 27: once, however long it is waited for, and not with --quiet."""
     fake.stop()
-    code, out, err = ask("imagine", "x", "--timeout", str(TELL_S + 1))
+    patience.set(0.3)
+    code, out, err = ask("imagine", "x", "--timeout", "3")
     assert (code, out) == (3, "")
     note, error = err.splitlines()
     told = f"salon: note: the server at {fake.address} has not answered for a while; Ctrl-C ends the wait"
-    assert impatient(note) == told
+    assert anyhow_long(note) == told
     assert error.startswith("salon: error: server ")
-    code, _, err = ask("imagine", "x", "--quiet", "--timeout", str(TELL_S + 1))
+    code, _, err = ask("imagine", "x", "--quiet", "--timeout", "1")
     assert (code, err.count("\n")) == (3, 1)
 
 
@@ -361,7 +401,11 @@ def test_show_follow(ask: Main, fake: FakeServer) -> None:
     releaser.join()
     assert (code, out.splitlines()[-1]) == (0, "x-0.png")
     told = [line.split(" ", 1)[1] for line in err.splitlines()]
-    assert told[:3] == ["queued", "started", "step 1/4"]
+    assert told[:2] == ["queued", "started"]
+    steps = [line for line in told if line.startswith("step")]  # of which only the latest is kept
+    assert steps == sorted(set(steps))
+    assert {*steps} <= {f"step {step}/4" for step in range(1, 5)}
+    assert steps[-1] == "step 4/4"
     assert told[-3:] == ["picture 1, 8 x 8, 72 B", "grid, 8 x 8, 72 B", "done"] or told[-1] == "done"
     code, out, err = ask("show", "job-1", "--follow", "--json")
     *events, job = map(json.loads, out.splitlines())
@@ -448,6 +492,28 @@ def test_a_drained_server_that_stops(ask: Main, fake: FakeServer) -> None:
         "1 job left\n",
     )
     releaser.join()
+
+
+def test_a_draining_server_that_is_slow_to_let_somebody_in_is_not_gone(
+    ask: Main, fake: FakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After two seconds without a connection all jobs were said to have ended."""
+    fake.hold = True
+    ask("imagine", "x", "--detach")
+    hear, heard = fake._router.heard_hello, 0
+
+    def reluctant(hello: Hello) -> None:
+        nonlocal heard
+        heard += 1
+        if heard == 2:  # the first one is of the order to drain
+            raise RequestRefused("busy", "it has no time", 2500, "Busy")
+        hear(hello)
+
+    monkeypatch.setattr(fake._router, "heard_hello", reluctant)
+    releaser = once_asked(fake, OpsStatus, fake.release)
+    said = ask("ops", "drain", "--stop", "--wait")
+    releaser.join()
+    assert said == (0, "draining\nall jobs have ended, the server stops\n", "1 job left\n")
 
 
 def test_a_drain_that_somebody_ends(ask: Main, fake: FakeServer) -> None:
@@ -548,7 +614,7 @@ class Terminal:
 
     def read(self, until: Callable[[str], bool]) -> None:
         """Collect what it shows, until that is the case, or it has ended."""
-        end = time.monotonic() + 20
+        end = time.monotonic() + 90
         while not until(self.text):
             assert time.monotonic() < end, self.text
             if not select.select([self.keyboard], [], [], 0.1)[0]:
@@ -561,7 +627,7 @@ class Terminal:
     def end(self) -> int:
         self.read(lambda _: False)
         os.close(self.keyboard)
-        return self.process.wait(timeout=20)
+        return self.process.wait(timeout=60)
 
 
 @pytest.mark.parametrize("end", ["q", "Ctrl-C", "SIGTERM"])
@@ -581,7 +647,7 @@ def test_top_is_live_until_it_is_left(fake: FakeServer, env: dict[str, str], end
 
 
 def test_top_says_when_the_server_is_lost(fake: FakeServer, env: dict[str, str]) -> None:
-    terminal = Terminal(["ops", "top", "--timeout", "0.5"], env)
+    terminal = Terminal(["ops", "top", "--timeout", "5"], env)
     terminal.read(lambda text: "worker-1" in text)
     fake.stop()
     assert terminal.end() == 3

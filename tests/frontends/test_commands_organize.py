@@ -19,11 +19,11 @@ from .conftest import Main
 @pytest.fixture(scope="module")
 def jobs() -> Iterator[tuple[str, list[str]]]:
     """A server's address, and its jobs: a red apple, a blue whale, and a private secret."""
-    with FakeServer() as server, Client(server.address, timeout_s=5) as client:
+    with FakeServer() as server, Client(server.address, timeout_s=60) as client:
         made = []
         for prompt in ("a red apple", "a blue whale", "a secret"):
             job = client.imagine(prompt, images=1, steps=1, private=prompt == "a secret")
-            job.wait(timeout_s=10)
+            job.wait(timeout_s=60)
             made.append(job.id)
         yield server.address, made
 
@@ -34,9 +34,16 @@ def ask(main: Main, jobs: tuple[str, list[str]], monkeypatch: pytest.MonkeyPatch
     return main
 
 
+def day_of(jobs: tuple[str, list[str]]) -> date:
+    """The day on which they were made, which may have ended since."""
+    with Client(jobs[0]) as client:
+        return date.fromtimestamp(client.job(jobs[1][0]).info.made_ms / 1000)
+
+
 def test_find(ask: Main, jobs: tuple[str, list[str]]) -> None:
     apple, whale, secret = jobs[1]
-    today, tomorrow = date.today(), date.today() + timedelta(days=1)
+    today = day_of(jobs)
+    tomorrow = today + timedelta(days=1)
     assert ask("find", "--ids")[1].split() == [secret, whale, apple]
     assert ask("find", "red", "apple", "--ids")[1].split() == [apple]
     assert ask("find", "--day", str(today), "--ids", "--oldest")[1].split() == [apple, whale, secret]
@@ -92,7 +99,7 @@ def test_a_preset_without_a_server(main: Main) -> None:
 
 
 def test_download(ask: Main, jobs: tuple[str, list[str]], tmp_path: Path) -> None:
-    code, out, err = ask("download", "apple", "--day", str(date.today()), "-o", "day.zip")
+    code, out, err = ask("download", "apple", "--day", str(day_of(jobs)), "-o", "day.zip")
     assert (code, out.partition(",")[0]) == (0, "day.zip: 1 picture"), err
     with zipfile.ZipFile(tmp_path / "day.zip") as packed:
         assert [name.partition("/")[2] for name in packed.namelist()] == [f"a-red-apple-{jobs[1][0]}-1.png", ""]

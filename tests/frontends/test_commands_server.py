@@ -34,7 +34,7 @@ WORDS = ["imagine", "a red apple,", "on teal", "--n", "2", "--steps", "2", "--se
 def listening(process: subprocess.Popen[str]) -> str:
     """The address that a starting server prints."""
     assert process.stdout is not None
-    assert select.select([process.stdout], [], [], 60)[0], "it says nothing"
+    assert select.select([process.stdout], [], [], 180)[0], "it says nothing"
     for line in process.stdout:
         if match := re.search(r"SALON_SERVER='([^']+)'", line):
             return match[1]
@@ -55,7 +55,7 @@ def serving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
             yield process, {**env, "SALON_SERVER": listening(process)}
         finally:
             process.terminate()
-            process.communicate(timeout=60)
+            process.communicate(timeout=180)
 
 
 @pytest.fixture
@@ -104,7 +104,7 @@ def test_a_picture_is_made_again_there(serving: Serving, salon: Run, here: Salon
     found = json.loads(told.stdout)
     assert (found["same"], found["job"]["kind"]) == (True, "reproduce")
     with Client(serving[1]["SALON_SERVER"], key=serving[1]["SALON_KEY"]) as client:
-        again = client.reproduce(tmp_path / "near.png", timeout_s=60)
+        again = client.reproduce(tmp_path / "near.png", timeout_s=180)
         assert again.same
         assert again.expected == again.made == found["made"]
         assert again.file == client.job(again.job.id).picture(0)
@@ -215,7 +215,7 @@ def test_the_same_guidance_as_here(salon: Run, here: Salon, serving: Serving, tm
     env = serving[1]
     with Client(env["SALON_SERVER"], key=env["SALON_KEY"]) as client:
         job = client.imagine("a cat", images=1, steps=1, terms=[("a dog", 3)], no="red", width=64, height=64)
-        assert job.wait(timeout_s=60).state == "done"
+        assert job.wait(timeout_s=180).state == "done"
         assert (job.info.prompt_weight, job.info.terms) == (0.25, {"a dog": 0.75, "red": -0.5})
         with pytest.raises(SalonError, match=r"^weights: got 1 - 1, allowed a sum above 0"):
             client.imagine("a cat", terms=[("a dog", -1)])
@@ -248,7 +248,7 @@ def test_interrupted_is_cancelled(
 ) -> None:
     process = start(["imagine", "a cat", "--steps", "200", "--n", "8"], tmp_path, env=serving[1])
     assert process.stderr is not None
-    assert select.select([process.stderr], [], [], 60)[0]
+    assert select.select([process.stderr], [], [], 180)[0]
     match = re.search(r"job (\S+),", process.stderr.readline())
     assert match is not None
     process.send_signal(number)
@@ -268,9 +268,10 @@ def test_json_has_the_recipe(salon: Run, tmp_path: Path) -> None:
 def test_running_jobs_can_be_listed(salon: Run) -> None:
     job = salon("imagine", "a cat", "--steps", "200", "--n", "8", "--detach").stdout.strip()
     try:
-        for _ in range(100):
-            if json.loads(salon("show", job, "--json").stdout)["state"] == "running":
-                break
+        end = time.monotonic() + 60
+        while json.loads(salon("show", job, "--json").stdout)["state"] == "queued":
+            assert time.monotonic() < end
+            time.sleep(0.05)
         listed = json.loads(salon("jobs", "--state", "running", "--json").stdout)
         waiting = json.loads(salon("jobs", "--state", "queued", "--json").stdout)
         on_top = json.loads(salon("ops", "top", "--json").stdout)["jobs"]
@@ -298,7 +299,7 @@ def test_what_the_server_refuses_is_one_line(salon: Run, tmp_path: Path) -> None
 
 
 def test_strangers_are_turned_away(salon: Run, tmp_path: Path) -> None:
-    result = salon("info", "--timeout", "5", SALON_KEY=str(tmp_path / "another"))
+    result = salon("info", "--timeout", "30", SALON_KEY=str(tmp_path / "another"))
     assert (result.returncode, result.stdout) == (2, ""), result.stderr
     assert result.stderr.count("\n") == 1
 
@@ -341,7 +342,7 @@ def test_the_end(serving: tuple[subprocess.Popen[str], dict[str, str]], salon: R
     job = salon("imagine", "a cat", "--n", "1", "--steps", "30", "--detach").stdout.strip()
     result = salon("ops", "drain", "--stop", "--wait")
     assert (result.returncode, result.stdout.splitlines()[-1]) == (0, "all jobs have ended, the server stops"), job
-    end = time.monotonic() + 30
+    end = time.monotonic() + 180
     while serving[0].poll() is None and time.monotonic() < end:
         time.sleep(0.05)
     assert serving[0].returncode == 0

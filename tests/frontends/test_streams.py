@@ -35,7 +35,7 @@ def test_a_picture_with_closed_streams(tmp_path: Path, files: tuple[int, ...]) -
     """With standard error closed, the notes went to standard output and no picture was made; a lock, a PNG or a pipe
     became descriptor 1 or 2, and was written into."""
     command = [*COMMAND, "imagine", "apple", *QUICK]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, preexec_fn=closing(*files), timeout=120)
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, preexec_fn=closing(*files), timeout=300)
     assert done.returncode == 0, done.stderr
     assert done.stdout == (b"" if 1 in files else b"outputs/apple-2.png\n")
     assert (done.stderr == b"") == (2 in files)
@@ -57,7 +57,7 @@ def test_no_file_gets_the_number_of_a_stream() -> None:
         "assert sys.stdin.read() == ''\n"
         "os._exit(40 + file)\n"
     )
-    done = subprocess.run([sys.executable, "-c", code, os.devnull], preexec_fn=closing(0, 1, 2), timeout=60)
+    done = subprocess.run([sys.executable, "-c", code, os.devnull], preexec_fn=closing(0, 1, 2), timeout=300)
     assert done.returncode == 43
 
 
@@ -89,9 +89,9 @@ def test_a_folder_that_is_no_utf8(tmp_path: Path) -> None:
     os.mkdir(folder)
     command = [*COMMAND, "imagine", "apple", *QUICK, "-o", os.fsdecode(b"caf\xe9")]
     env = {**os.environ, "PYTHONIOENCODING": "utf-8:strict"}  # as in any locale but C and POSIX
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, timeout=120, env=env)
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, timeout=300, env=env)
     assert (done.returncode, done.stdout) == (0, b"caf\xe9/apple-2.png\n"), done.stderr
-    done = subprocess.run([*command, "--json"], cwd=tmp_path, capture_output=True, timeout=120, env=env)
+    done = subprocess.run([*command, "--json"], cwd=tmp_path, capture_output=True, timeout=300, env=env)
     assert os.fsencode(json.loads(done.stdout)["files"][0]) == b"caf\xe9/apple-2-run2.png"
 
 

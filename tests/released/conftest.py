@@ -18,7 +18,7 @@ from salon.frontends.client.fake import FakeServer
 from .make import ARCHIVE
 
 PROGRAMS: Final = Path(__file__).parent / "programs"
-TIMEOUT: Final = 60.0  # of a process
+TIMEOUT: Final = 240.0  # of a process
 # Without `site` no path file and no import hook of an installation is read: what stands first is what is imported.
 START: Final = """\
 import runpy, sys

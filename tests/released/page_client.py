@@ -61,7 +61,7 @@ class PageClient:
         self.send(id, self.greeting)
         other = b""
         while other != id:  # what else comes was meant for the connection of before
-            other, record, _ = self._receive(time.monotonic() + 20)
+            other, record, _ = self._receive(time.monotonic() + 60)
         if record["type"] == "failure":
             raise Refused(record)
         self.welcome, self.limits = record, record.get("limits", {})
@@ -76,7 +76,7 @@ class PageClient:
         self.send(id, self.unanswered[id])
         return id
 
-    def next(self, id: bytes, timeout_s: float = 20.0) -> Answer:
+    def next(self, id: bytes, timeout_s: float = 60.0) -> Answer:
         """The next answer to a request. Refused: it is a `failure`."""
         deadline = time.monotonic() + timeout_s
         while not self.answers[id]:

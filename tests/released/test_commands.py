@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import os
 import re
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from salon.frontends.client.fake import FakeServer
 from salon.frontends.wire.keys import make_pair
 
-from .conftest import Result, Salon
+from .conftest import TIMEOUT, Result, Salon
 
 WORDS = ["a", "red apple", "--n", "2", "--steps", "3", "--seed", "7"]
 
@@ -23,7 +25,17 @@ def said(result: Result) -> str:
     return str(result.stdout)
 
 
-def test_imagine(salon: Salon, server: FakeServer, tmp_path: Path) -> None:
+def test_imagine(salon: Salon, server: FakeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    storing = server._server.service.jobs.storing
+    make = storing._make_files
+
+    def make_files(*parts: Any) -> Any:
+        end = time.monotonic() + TIMEOUT / 2
+        while not (tmp_path / "unfinished.jpg").exists() and time.monotonic() < end:
+            time.sleep(0.01)
+        return make(*parts)
+
+    monkeypatch.setattr(storing, "_make_files", make_files)  # so that it is not done before a preview is there
     server.step_s = 0.1
     words = ["a", "red apple", "--n", "2", "--steps", "6", "--seed", "7"]  # and a preview after the fourth
     result = salon("imagine", *words, "--server", server.address, "--preview", "unfinished.jpg")
@@ -121,5 +133,5 @@ def test_a_key_of_ones_own(salon: Salon) -> None:
         assert "1 picture" in salon("imagine", "a", "cat", "--n", "1", "--server", server.address).stderr
         assert [job.account for job in server.jobs.values()] == [account]
     with FakeServer(pair=make_pair(), let_in=[]) as server:
-        result = salon("info", "--timeout", "3", "--server", server.address)
+        result = salon("info", "--timeout", "30", "--server", server.address)
     assert (result.returncode, result.stderr.count("\n")) == (2, 1)

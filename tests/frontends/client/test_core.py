@@ -6,6 +6,7 @@ import hashlib
 import math
 import pickle
 from collections import deque
+from collections.abc import Iterator
 from copy import copy
 
 import pytest
@@ -18,7 +19,8 @@ from salon.frontends.client.core import Core
 from salon.frontends.client.errors import BY_CODE, Busy, Disconnected, JobFailed, failed
 from salon.frontends.client.lookout import ASK_S, TELL_S, Lookout
 from salon.frontends.client.pauses import LONGEST_PAUSE_S
-from salon.frontends.client.steps import Wait, fetch
+from salon.frontends.client.steps import Wait, Work
+from salon.frontends.client.steps import fetch as fetch_all
 from salon.frontends.wire import codec
 from salon.frontends.wire import messages as m
 from salon.frontends.wire.frames import NO_ID
@@ -393,17 +395,19 @@ def test_errors_can_be_copied_and_sent_elsewhere() -> None:
 def test_pictures_that_wait_for_others_are_not_late() -> None:
     """Each has the whole patience from when its turn has come, and no part of it comes later than that."""
     world = opened()
-    began, steps = world.clock.now, fetch(world.core, "j", list(range(8)), 0.5)
-    try:
-        while True:
-            waiting = next(steps)
-            assert isinstance(waiting, Wait)
-            assert world.clock.now < waiting.until, "it was given up"
-            world.clock.now += 0.1
-            for turn in (world.link, world.serve, world.stream, world.deliver):
-                turn()
-    except StopIteration as end:
-        assert end.value == [FILE] * 8
+    began, steps = world.clock.now, fetch_all(world.core, "j", list(range(8)), 0.5)
+    pictures: list[list[bytes]] = []
+
+    def look() -> Iterator[Wait | Work]:
+        pictures.append((yield from steps))
+
+    for waiting in look():
+        assert isinstance(waiting, Wait)
+        assert world.clock.now < waiting.until, "it was given up"
+        world.clock.now += 0.1
+        for turn in (world.link, world.serve, world.stream, world.deliver):
+            turn()
+    assert pictures == [[FILE] * 8]
     assert world.clock.now - began > 2.0, "much longer than the patience for one"
 
 

@@ -20,7 +20,6 @@ from salon.studio.service.recipe_files import encode_png
 from .helpers import DONE_S, Connect
 
 
-
 def test_a_picture_of_a_job(server: FakeServer, connect: Connect) -> None:
     client = connect(server.address)
     job = client.imagine("a cat", images=2, seed=7)

@@ -420,8 +420,8 @@ def test_encrypted(connect: Connect, monkeypatch: pytest.MonkeyPatch, tmp_path: 
             connect(server.address, key=stranger).ping()
         assert time.monotonic() - started < DONE_S / 2  # not only after the timeout
         plain, _, _ = server.address.partition("#")
+        why = "handshake|protocol|encryption"
         for wrong in (plain, f"{plain}#{stranger.public}"):
-            why = "handshake|protocol|encryption"
             fails_once(connect(wrong, key=ours), Disconnected, why, lambda core: re.search(why, core.trouble))
 
 
@@ -457,9 +457,7 @@ def test_turned_away_until_the_deadline(server: FakeServer, connect: Connect) ->
     assert count(server, m.Info) >= 3
 
 
-def test_turned_away_and_then_no_answer(
-    server: FakeServer, connect: Connect, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_turned_away_and_then_no_answer(server: FakeServer, connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
     client = connect(server.address)
     client.ping()
     hurry(client, 3.0)

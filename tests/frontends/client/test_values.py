@@ -28,7 +28,7 @@ from salon.frontends.client.steps import answer
 from salon.frontends.wire import messages as m
 from salon.frontends.wire.errors import KeyFileError
 
-from .helpers import DONE_S, Connect, core_of, fails_once, until
+from .helpers import DONE_S, Connect, fails_once, until
 
 ACCOUNT = "ab" * 32
 

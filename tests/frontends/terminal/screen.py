@@ -17,9 +17,10 @@ from typing import Any
 
 from tests.frontends.conftest import COMMAND
 
-PATIENCE_S = 20.0
+PATIENCE_S = 90.0
 ESCAPES = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|_.*?\x1b\\|\].*?\x07|P.*?\x1b\\|[78])", re.S)
 ENTER, LEAVE = "\x1b[?1049h", "\x1b[?1049l"
+CLOSE = b"\x00that was all\x00"  # written behind what a command wrote, when it has ended
 
 
 class Screen:
@@ -91,7 +92,11 @@ class Screen:
         end = time.monotonic() + PATIENCE_S
         while self.words.count(text) < count and self.text.count(text) < count:
             assert time.monotonic() < end, f"no {text!r} in {self.words!r}"
-            assert self.process.poll() is None or time.monotonic() < end - PATIENCE_S + 1, f"it ended: {self.words!r}"
+            if self.process.poll() is not None:
+                self._read_all()
+                found = max(self.words.count(text), self.text.count(text))
+                assert found >= count, f"it ended: {self.words!r}"
+                return
             time.sleep(0.01)
 
     def send(self, keys: str | bytes) -> None:
@@ -114,8 +119,17 @@ class Screen:
     def finish(self) -> int:
         """Wait for the command's end, and return its exit code."""
         code = self.process.wait(PATIENCE_S)
-        time.sleep(0.05)  # what it wrote last
+        self._read_all()
         return code
+
+    def _read_all(self) -> None:
+        """Wait until all is heard that the command wrote, which has ended."""
+        os.write(self.here, CLOSE)
+        end = time.monotonic() + PATIENCE_S
+        while CLOSE not in self._heard:
+            assert time.monotonic() < end, "nobody reads the terminal"
+            time.sleep(0.005)
+        self._heard = self._heard.replace(CLOSE, b"")
 
     def close(self) -> None:
         if self.process.poll() is None:
@@ -134,5 +148,5 @@ class Screen:
             if not data:
                 return
             self._heard += data
-            if data.endswith(b"\x1b[c") and self._attributes:
+            if self._heard.endswith(b"\x1b[c") and self._attributes:
                 os.write(self.there, self._attributes)

@@ -99,7 +99,7 @@ def test_a_terminal_that_answers_in_parts(terminal: tuple[int, int]) -> None:
     before = termios.tcgetattr(here)
     thread = threading.Thread(target=answer)
     thread.start()
-    assert ask_terminal(here, here, 5.0) == Answers(kitty=True, sixel=True, cell=(10, 20))
+    assert ask_terminal(here, here, 60.0) == Answers(kitty=True, sixel=True, cell=(10, 20))
     thread.join()
     assert asked == [QUERY]
     assert os.read(there, 4096) == b"\r\x1b[K"
@@ -110,7 +110,7 @@ def test_a_terminal_that_says_nothing(terminal: tuple[int, int]) -> None:
     _, here = terminal
     before, start = termios.tcgetattr(here), time.monotonic()
     assert ask_terminal(here, here, 0.1) == Answers()
-    assert 0.1 <= time.monotonic() - start < 2
+    assert 0.1 <= time.monotonic() - start < 30
     assert termios.tcgetattr(here) == before
 
 

@@ -18,7 +18,7 @@ from salon.frontends.client.client import Client
 from salon.frontends.client.fake import FakeServer
 from tests.frontends.conftest import COMMAND, Main
 
-from .screen import ENTER, LEAVE, Screen
+from .screen import ENTER, LEAVE, PATIENCE_S, Screen
 
 Start = Callable[..., Screen]
 LEADER = """
@@ -37,6 +37,14 @@ while True:
     os.tcsetpgrp(0, child.pid)
     os.killpg(child.pid, signal.SIGCONT)
 """
+
+PATIENT = """
+import sys
+from salon.frontends import cli
+from salon.frontends.terminal import graphics
+graphics.ask_terminal.__defaults__ = (60.0,)
+sys.exit(cli.main())
+"""  # waits for the terminal's answer however long it takes
 
 
 @pytest.fixture
@@ -190,7 +198,7 @@ def test_sigterm(start: Start) -> None:
 
 
 def test_a_server_that_goes(start: Start, fake: FakeServer) -> None:
-    screen = start("rank", "--timeout", "1")
+    screen = start("rank", "--timeout", "5")
     screen.wait_for("  2 ")
     fake.stop()
     screen.send("1")
@@ -263,7 +271,7 @@ def test_a_window_that_changes(start: Start) -> None:
     screen.wait_for("  2 ")
     lines = screen.text.rpartition("\x1b[2J")[2].count("▀")
     screen.resize(50, 160)
-    end = time.monotonic() + 10
+    end = time.monotonic() + PATIENCE_S
     while screen.text.rpartition("\x1b[2J")[2].count("▀") <= lines:
         assert time.monotonic() < end
         time.sleep(0.05)
@@ -273,7 +281,7 @@ def test_a_window_that_changes(start: Start) -> None:
 
 
 def test_graphics_that_the_terminal_has(start: Start) -> None:
-    screen = start("rank", attributes=b"\x1b_Gi=31;OK\x1b\\\x1b[?62;4c")
+    screen = start("rank", command=(sys.executable, "-c", PATIENT), attributes=b"\x1b_Gi=31;OK\x1b\\\x1b[?62;4c")
     screen.wait_for("  2 ")
     assert "\x1b_Ga=T,f=100,q=2,C=1," in screen.text
     screen.send("q")

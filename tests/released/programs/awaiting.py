@@ -12,7 +12,7 @@ import pytest
 import salon
 from salon.frontends.client import errors
 
-WAIT_S = 20.0
+WAIT_S = 60.0
 FIELDS: dict[str, Any] = {
     "images": 2,
     "width": 16,

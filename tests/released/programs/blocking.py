@@ -16,7 +16,7 @@ import pytest
 import salon
 from salon.frontends.client import errors
 
-WAIT_S = 20.0
+WAIT_S = 60.0
 EVERYTHING: dict[str, Any] = {
     "lane": "relax",
     "images": 2,

@@ -10,7 +10,7 @@ import sys
 
 import salon
 
-WAIT_S = 30.0
+WAIT_S = 60.0
 
 
 def blocking(address: str) -> None:

@@ -16,14 +16,14 @@ from salon.frontends.client import errors
 def main(address: str, name: str, words: str) -> None:
     """The job ends with that error and these words; an operator tries a failed one again, in vain."""
     kind: type[errors.NoPictures] = getattr(errors, name)
-    with salon.Client(address, timeout_s=20) as client:
+    with salon.Client(address, timeout_s=60) as client:
         job = client.imagine("a red apple", images=1, steps=2)
         for again in (False, True):
             if again and kind is errors.JobFailed:
                 assert client.ops.retry(job.id).job == job.id
                 job = client.job(job.id)
             with pytest.raises(kind) as info:
-                job.wait(timeout_s=20)
+                job.wait(timeout_s=60)
             assert info.value.info.state == name.removeprefix("Job").lower()
             assert words in info.value.reason
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import salon
 
-WAIT_S = 30.0
+WAIT_S = 60.0
 SMALL: dict[str, Any] = {"images": 1, "width": 16, "height": 16, "steps": 2}
 
 
