@@ -84,6 +84,7 @@ def shown_first(fake: FakeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     """Let no job be done before a preview of it is there, in the file p.jpg."""
     storing = fake._server.service.jobs.storing
     make = storing._make_files
+    assert make is not None
 
     def make_files(*parts: Any) -> Any:
         wait_for((tmp_path / "p.jpg").exists)

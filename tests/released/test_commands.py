@@ -28,6 +28,7 @@ def said(result: Result) -> str:
 def test_imagine(salon: Salon, server: FakeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     storing = server._server.service.jobs.storing
     make = storing._make_files
+    assert make is not None
 
     def make_files(*parts: Any) -> Any:
         end = time.monotonic() + TIMEOUT / 2
