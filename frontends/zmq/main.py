@@ -149,6 +149,11 @@ async def _page(server: Server) -> str:
     return made.url
 
 
+def _told_to_end(server: Server) -> None:
+    """Take a signal: the first one ends the server, and the next one its grace period, however soon it comes."""
+    (server.hurry if server.stopped.is_set() else server.stopped).set()
+
+
 async def _run(
     context: ServiceContext, options: ServeOptions, key: KeyPair | None, first: FirstStart, *, browser: bool = False
 ) -> int:
@@ -156,7 +161,7 @@ async def _run(
     async with running(context, options, key) as server:
         first.done()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, server.stopped.set)
+            loop.add_signal_handler(number, _told_to_end, server)
         page = await _page(server)
         _say_where(server.addresses, server.http, page, json=options.log_json)
         if browser and page:
@@ -164,7 +169,5 @@ async def _run(
         LOG.info("ready", extra={"address": " ".join(server.addresses), "life": context.life})
         await server.stopped.wait()
         LOG.info("ending", extra={"jobs": len(server.service.jobs.live)})
-        for number in (signal.SIGTERM, signal.SIGINT):  # a second one ends the grace period
-            loop.add_signal_handler(number, server.hurry.set)
     LOG.info("ended")
     return BROKEN if server.broken else 0
