@@ -19,7 +19,9 @@ from ...frontends.wire.codec import decode_reply, encode
 from ...frontends.wire.keys import KeyPair, secure_client
 from .messages import Maker
 
-WAIT_MS: Final = 20_000
+WAIT_MS: Final = 60_000
+BEAT_MS: Final = 4_000  # who waits says something that often, or the server forgets the connection
+MANY: Final = 200  # whole messages that may be unanswered
 
 
 class Peer:
@@ -74,10 +76,15 @@ class Peer:
     def answer(self, id: bytes, timeout_ms: int = WAIT_MS) -> Any:
         """Return the next record that bears this id; None: there was none in time."""
         end = time.monotonic() + timeout_ms / 1000
-        while (got := self.get(max(0, int(1000 * (end - time.monotonic()))))) is not None:
-            if got[0] == id:
-                return got[1]
-        return None
+        while True:
+            left_ms = max(0, int(1000 * (end - time.monotonic())))
+            if (got := self.get(min(left_ms, BEAT_MS))) is not None:
+                if got[0] == id:
+                    return got[1]
+            elif left_ms <= BEAT_MS:
+                return None
+            else:
+                self.put([b"", encode(m.Ping())])
 
     def hello(self) -> m.Welcome:
         """Say hello, and wait for the welcome."""
@@ -118,7 +125,7 @@ class Fuzz:
             peer.__exit__(None, None, None)
 
     def run(self, count: int, until: Callable[[], bool] = lambda: True) -> None:
-        """Send so many messages, half of them whole; ends early where `until` says no."""
+        """Send so many messages, half of them whole; ends early where `until` says no, or nothing is answered."""
         self.whole.hello()
         self.noisy.hello()
         end = self.sent + count
@@ -126,11 +133,20 @@ class Fuzz:
             for _ in range(50):
                 self._number += 1
                 frames = self.maker.whole(self._number)
-                if frames is not None and len(self.open) < 200 and self.whole.put(frames):
+                if not self._room():
+                    return
+                if frames is not None and self.whole.put(frames):
                     self.open[frames[0]] = frames[1]
                     self.sent += 1
                 self.sent += self.noisy.put(self.maker.noise())
             self._listen(0)
+
+    def _room(self) -> bool:
+        """Wait until a whole message may be sent: a slow server gets as many as a fast one. Return whether it may."""
+        end = time.monotonic() + WAIT_MS / 1000
+        while len(self.open) >= MANY and time.monotonic() < end:
+            self._listen(50)
+        return len(self.open) < MANY
 
     def settle(self, timeout_s: float) -> None:
         """Wait for what is open."""
@@ -194,7 +210,7 @@ class GoodClient:
         with Peer(self.address, self.pair) as peer:
             peer.hello()
             number = 0
-            while not self._stop.is_set():
+            while not (number and self._stop.is_set()):  # once at least, however short the time
                 for record in (m.Ping(), m.Show(job=self.job), m.Fetch(job=self.job, credit=16)):
                     number += 1
                     start = time.monotonic()

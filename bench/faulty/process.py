@@ -7,6 +7,7 @@ import re
 import select
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 import time
@@ -17,13 +18,30 @@ from typing import Final, Self
 
 from ...system import python_command
 
-START_S: Final = 60.0
-END_S: Final = 60.0
+START_S: Final = 180.0  # bounds for a machine that many share: a tenth is plenty on one that is free
+END_S: Final = 120.0
 _ADDRESS: Final = re.compile(rb"SALON_SERVER='([^']+)'")
 
 
 class ServerFailed(Exception):
     """The server did not start, or did not end, in time."""
+
+
+class HeldPort:
+    """A free TCP port of this machine that the system gives nobody else meanwhile, also while nobody listens there.
+
+    A server is started again on its port; in between, any program that asks for a free one could have got it.
+    """
+
+    def __init__(self) -> None:
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # lets a server, which sets it too, listen
+        self._socket.bind(("127.0.0.1", 0))
+        self.number: int = self._socket.getsockname()[1]
+
+    def close(self) -> None:
+        """Let the port go."""
+        self._socket.close()
 
 
 class ServerProcess:
@@ -56,6 +74,7 @@ class ServerProcess:
         self.grace_s, self.environment = grace_s, environment or {}
         self.address = ""
         self.starts = 0
+        self._port = HeldPort()
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
@@ -71,6 +90,7 @@ class ServerProcess:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         shutil.rmtree(self.temporary, ignore_errors=True)
+        self._port.close()
 
     @property
     def log(self) -> Path:
@@ -92,9 +112,8 @@ class ServerProcess:
         Raise ServerFailed if it does not listen in time.
         """
         assert not self.running
-        listen = self.address.partition("#")[0] or "tcp://127.0.0.1:0"
-        words = ["--listen", listen, "--data", str(self.data), "--metrics", "off", "--threads", "1"]
-        words += ["--grace", f"{self.grace_s:g}", *self.options, *more]
+        words = ["--listen", f"tcp://127.0.0.1:{self._port.number}", "--data", str(self.data), "--metrics", "off"]
+        words += ["--threads", "1", "--grace", f"{self.grace_s:g}", *self.options, *more]
         own = {"TMPDIR": str(self.temporary), "XDG_CONFIG_HOME": str(self.folder / "config"), "SALON_KEY": ""}
         with open(self.log, "ab") as log:
             self._process = subprocess.Popen(
@@ -161,7 +180,7 @@ class ServerProcess:
         parent = self._process.pid if self._process is not None else -1
         return [pid for pid in self._ours() if _parent(pid) != parent]
 
-    def leftovers(self, timeout_s: float = 10.0) -> list[str]:
+    def leftovers(self, timeout_s: float = END_S) -> list[str]:
         """Return what workers and temporary files are left after some time, with no server running.
 
         Empty, if all is well.

@@ -20,8 +20,9 @@ from .crowd import Task, User, check, run_tasks, some_fields
 from .process import ServerProcess
 
 PLAN: Final = "pro"
-ROUND_S: Final = 120.0  # until all jobs of a round have ended, however many kills there were
+ROUND_S: Final = 600.0  # until all jobs of a round have ended, however many kills there were
 GRANT_MS: Final = 10**10
+WORKER_S: Final = 60.0  # until there is a worker to kill, after the one before was killed
 
 
 class Siege:
@@ -81,7 +82,7 @@ class Siege:
         self._stack.close()
 
     def _client(self, pair: KeyPair) -> Client:
-        return Client(self.server.address, key=pair, timeout_s=20.0)
+        return Client(self.server.address, key=pair, timeout_s=60.0)
 
     def round(self, jobs: int, kills: Sequence[str], spread_s: float = 0.6) -> None:
         """Run jobs of all users, with kills ("server", "worker"), each up to `spread_s` after the one before."""
@@ -102,11 +103,13 @@ class Siege:
 
     def _kill(self, what: str) -> None:
         if what == "worker":
-            pids = self.server.workers()
-            if pids:
-                with suppress(ProcessLookupError):
-                    os.kill(self.draw.choice(pids), signal.SIGKILL)
+            end = time.monotonic() + WORKER_S
+            while time.monotonic() < end:
+                with suppress(IndexError, ProcessLookupError):  # there is none now, or it has just died
+                    os.kill(self.draw.choice(self.server.workers()), signal.SIGKILL)
                     self.counts["worker kills"] += 1
+                    return
+                time.sleep(0.01)
             return
         self.server.kill()
         start = time.monotonic()

@@ -15,6 +15,7 @@ import msgpack  # type: ignore[import-untyped]
 import zmq
 
 Record = dict[str, Any]
+BEAT_S = 4.0  # who waits says something that often, or the server forgets the connection
 
 
 class Refused(Exception):
@@ -47,7 +48,7 @@ class PlainClient:
         *,
         public: str = "",
         secret: str = "",
-        timeout_s: float = 20.0,
+        timeout_s: float = 60.0,
         version: int = 1,
         oldest: int = 1,
         features: tuple[str, ...] = (
@@ -130,8 +131,12 @@ class PlainClient:
         """The next answer to a pending request. Says hello again if the server does not know this connection."""
         while True:
             left = deadline - time.monotonic()
-            if left <= 0 or not self.socket.poll(int(left * 1000) + 1):
+            if left <= 0:
                 raise Silent(f"no answer to {[record['type'] for record in self.pending.values()]}")
+            if not self.socket.poll(int(min(left, BEAT_S) * 1000) + 1):
+                if left > BEAT_S:
+                    self.notify({"type": "ping"})
+                continue
             id, body, *rest = self.socket.recv_multipart()
             record = msgpack.unpackb(body)
             if not id:

@@ -45,7 +45,7 @@ class Server:
         self._ready, self._stop = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._work)
         self._thread.start()
-        assert self._ready.wait(10)
+        assert self._ready.wait(60)
 
     @property
     def address(self) -> str:
@@ -53,7 +53,7 @@ class Server:
 
     def close(self) -> None:
         self._stop.set()
-        self._thread.join(10)
+        self._thread.join(60)
         assert not self._thread.is_alive()
         assert not self.failed, self.failed
 
@@ -162,7 +162,7 @@ def test_it_knows_nothing_of_salon() -> None:
 
 
 def test_a_session(server: Server) -> None:
-    with PlainClient(server.address, timeout_s=5) as client:
+    with PlainClient(server.address, timeout_s=60) as client:
         assert client.welcome["version"] == 1
         assert client.welcome["features"] == list(m.FEATURES)
         client.ping()
@@ -202,7 +202,7 @@ def test_a_session(server: Server) -> None:
 def test_what_is_refused_is_answered_at_its_id(
     server: Server, type: str, fields: dict[str, Any], code: str, kind: str
 ) -> None:
-    with PlainClient(server.address, timeout_s=5) as client:
+    with PlainClient(server.address, timeout_s=60) as client:
         with pytest.raises(Refused) as caught:
             client.ask(type, **fields)
         assert (caught.value.code, caught.value.kind) == (code, kind)
@@ -211,7 +211,7 @@ def test_what_is_refused_is_answered_at_its_id(
 
 def test_a_newer_client(server: Server) -> None:
     """It speaks version 1 with a server of today, and leaves its features at home."""
-    client = PlainClient(server.address, timeout_s=5, version=3, features=("dreams", "previews"))
+    client = PlainClient(server.address, timeout_s=60, version=3, features=("dreams", "previews"))
     assert client.hello()["version"] == 1
     assert client.welcome["features"] == ["previews"]
     assert client.ask("ping", mood="good")["type"] == "pong"
@@ -220,7 +220,7 @@ def test_a_newer_client(server: Server) -> None:
 
 def test_a_server_that_has_forgotten_it(server: Server) -> None:
     """It says hello again by itself; a watch goes on where it was."""
-    with PlainClient(server.address, timeout_s=5) as client:
+    with PlainClient(server.address, timeout_s=60) as client:
         client.submit("k1", "a red apple")
         server.known.clear()
         client.ping()
@@ -246,7 +246,7 @@ def test_encrypted(right: bool) -> None:
     try:
         mine = keys.make_pair()
         address = server.address if right else f"{server.endpoint}#{keys.make_pair().public}"
-        client = PlainClient(address, public=mine.public, secret=mine.secret, timeout_s=5 if right else 0.3)
+        client = PlainClient(address, public=mine.public, secret=mine.secret, timeout_s=60 if right else 0.3)
         say: Callable[[], Any] = client.hello
         if right:
             assert say()["version"] == 1

@@ -13,12 +13,14 @@ import pytest
 
 from salon.bench.faulty.audit import Solo, audit
 from salon.bench.faulty.disk import Disk, small_disk
-from salon.bench.faulty.process import ServerFailed
+from salon.bench.faulty.process import ServerFailed, ServerProcess
 
 from ...wire.plain_client import PlainClient, Refused, Silent
 from .conftest import Processes, Reach
 
 SPEC: dict[str, Any] = {"width": 64, "height": 64, "steps": 2, "images": 3}
+PATIENCE_S = 120.0  # for what takes seconds, on a machine that has other things to do
+BUSY_S = 5.0  # how long a write of the server waits for a lock
 LEFT = (0, 50_000)  # bytes that are left on the disk: too few for anything, or for all of it
 
 
@@ -49,22 +51,42 @@ def told(client: PlainClient, watch: bytes) -> list[str]:
 
 
 def done(client: PlainClient, job: str) -> bool:
-    client.timeout_s = 15.0
     kinds = [event["kind"] for event, _ in client.watch(job)]
     return bool(kinds[-1] == "done")
+
+
+def accepted(client: PlainClient, request: bytes) -> list[str]:
+    """The job of a submit's answer; none, if it was refused for want of space."""
+    try:
+        return [client.answer(request, PATIENCE_S)[0]["job"]["job"]]
+    except Refused as error:
+        if (error.code, error.kind) != ("unavailable", "StoreFull"):
+            raise
+        return []
+
+
+def wait_until_logged(server: ServerProcess, words: str) -> None:
+    end = time.monotonic() + PATIENCE_S
+    while words not in server.log.read_text():
+        assert time.monotonic() < end, server.log.read_text()[-2000:]
+        time.sleep(0.02)
 
 
 def test_a_full_disk(process: Processes, reach: Reach, solo: Solo, disk: Disk) -> None:
     server = process(data=disk.folder)
     client = reach(server.address)
     jobs: list[str] = []
+    more: list[bytes] = []  # requests; the answer to one whose job is made before its row is stored waits for the disk
     for left in LEFT:
         client.ask("ops.pause")
         mine = [client.submit(f"{left}-{i}", "a red apple", seed=len(jobs) + i, **SPEC)["job"] for i in range(3)]
         disk.fill(left)
         client.ask("ops.resume")
         if not left:
-            error = wait_until_refused(client)
+            more = [client.send({"type": "submit", "key": f"more-{i}", "prompt": "cat", **SPEC}) for i in range(5)]
+            wait_until_logged(server, "wait for the disk")
+            error = refused(client, "refused")
+            assert error is not None
             assert (error.code, error.kind, error.record["retry_after_ms"] > 0) == ("unavailable", "StoreFull", True)
             client.ping()
             for job in mine:
@@ -76,24 +98,16 @@ def test_a_full_disk(process: Processes, reach: Reach, solo: Solo, disk: Disk) -
         disk.free()
         jobs += mine
         assert all(done(client, job) for job in mine)
-    end = time.monotonic() + 10
+    jobs += [job for request in more for job in accepted(client, request)]
+    end = time.monotonic() + PATIENCE_S
     while refused(client, "after") is not None:
         assert time.monotonic() < end
         time.sleep(0.1)
+    jobs.append(client.submit("after", "cat", **SPEC)["job"])  # which it was: the same key is the same job
+    assert all(done(client, job) for job in jobs)  # or the end of the server would leave some for its next start
     assert server.stop() == 0
     found = audit(disk.folder, solo)
-    assert found.wrong == []
-    assert found.jobs["done"] >= len(jobs)
-
-
-def wait_until_refused(client: PlainClient) -> Refused:
-    end = time.monotonic() + 15
-    for i in range(1000):
-        if (error := refused(client, f"more-{i}")) is not None:
-            return error
-        assert time.monotonic() < end
-        time.sleep(0.02)
-    raise AssertionError("the disk is not full")
+    assert (found.wrong, found.jobs["done"]) == ([], len(jobs))
 
 
 def test_a_disk_that_is_too_full_for_a_job_to_be_accepted(
@@ -137,9 +151,7 @@ def test_told_to_end_while_the_disk_is_full(process: Processes, reach: Reach, so
     jobs = [client.submit(f"k{i}", "cat", seed=i, **SPEC)["job"] for i in range(3)]
     disk.fill()
     client.ask("ops.resume")
-    end = time.monotonic() + 15
-    while "wait for the disk" not in server.log.read_text() and time.monotonic() < end:
-        time.sleep(0.05)
+    wait_until_logged(server, "wait for the disk")
     assert server.stop() == 0
     disk.free()
     left = audit(disk.folder, None, complete=False)
@@ -159,24 +171,30 @@ def test_a_locked_database(process: Processes, reach: Reach, solo: Solo) -> None
     client = reach(server.address)
     first = client.submit("first", "cat", **SPEC)["job"]
     assert done(client, first)
-    with closing(sqlite3.connect(server.data / "salon.db", isolation_level=None)) as other:
+    with closing(sqlite3.connect(server.data / "salon.db", PATIENCE_S, isolation_level=None)) as other:
         other.execute("BEGIN EXCLUSIVE")
+        start = time.monotonic()
         waiting = client.send({"type": "submit", "key": "second", "prompt": "cat", "seed": 1, **SPEC})
         assert client.show(first)["state"] == "done"
         assert [job["job"] for job in client.jobs()][-1] == first
         assert len(client.fetch(first)) > 100
-        with pytest.raises(Silent):
-            client.answer(waiting, 1.0)
-        other.execute("ROLLBACK")
-        second = client.answer(waiting)[0]["job"]["job"]
+        try:
+            with pytest.raises(Silent):
+                client.answer(waiting, 1.0)
+            other.execute("ROLLBACK")
+            second = client.answer(waiting)[0]["job"]["job"]
+        except Refused as error:
+            if error.kind != "StoreLocked" or time.monotonic() - start < BUSY_S:
+                raise  # else all this took longer than writes wait: on a busy machine
+            if other.in_transaction:
+                other.execute("ROLLBACK")
+            second = client.submit("second", "cat", seed=1, **SPEC)["job"]
         assert done(client, second)
         client.ask("ops.pause")  # a job that is done meanwhile is not refused any more: its row is put again and again
         other.execute("BEGIN EXCLUSIVE")
-        start = time.monotonic()
         error = refused(client, "third")
-        assert time.monotonic() - start < 12
         assert error is not None
-        assert (error.code, error.kind) == ("busy", "StoreLocked")
+        assert (error.code, error.kind) == ("busy", "StoreLocked")  # by the writer: who waits for it longer is TooSlow
         other.execute("ROLLBACK")
     client.ask("ops.resume")
     third = client.submit("third", "cat", **SPEC)["job"]

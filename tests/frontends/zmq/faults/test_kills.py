@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -43,12 +44,12 @@ def test_kills_under_load(words: list[str], tmp_path: Path, solo: Solo) -> None:
 def test_a_worker_of_a_server_that_died_before_it_could_look(tmp_path: Path) -> None:
     """Python takes a moment to start; the server may be gone by then. It ends, and takes its socket's folder along."""
     dead = subprocess.Popen([sys.executable, "-c", ""])
-    dead.wait(30)
+    dead.wait(120)
     folder = tmp_path / "w"
     folder.mkdir()
     (folder / "w").touch()
     command = [sys.executable, "-m", "salon.studio.workers.main", f"ipc://{folder}/w", str(dead.pid)]
-    worker = subprocess.run(command, timeout=30, check=False)
+    worker = subprocess.run(command, timeout=300, check=False)
     assert worker.returncode == 1
     assert not folder.exists()
 
@@ -121,10 +122,15 @@ def test_a_worker_that_dies_again_and_again(process: Processes, reach: Reach, tm
     server = process()
     client = reach(server.address)
     jobs = [client.submit(f"k{i}", "a red apple", seed=i, steps=9, width=16, height=16)["job"] for i in range(4)]
-    for _ in range(2):
-        for pid in server.workers():
+    killed: set[int] = set()
+    end = time.monotonic() + 120
+    while len(killed) < 2:
+        assert time.monotonic() < end
+        for pid in set(server.workers()) - killed:
             os.kill(pid, signal.SIGKILL)
+            killed.add(pid)
         client.ping()
+        time.sleep(0.01)
     finals = [[event["kind"] for event, _ in client.watch(job)][-1] for job in jobs]
     assert finals == ["done"] * 4
     with pytest.raises(Refused, match="another request"):
