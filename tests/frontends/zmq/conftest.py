@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -20,6 +21,14 @@ from ..wire.plain_client import PlainClient
 Serve = Callable[..., BackgroundServer]
 Connect = Callable[..., PlainClient]
 TINY: dict[str, Any] = {"width": 16, "height": 16, "steps": 2, "images": 2}
+
+
+def until(true: Callable[[], bool], timeout_s: float = 60.0) -> bool:
+    """Wait for something that comes in milliseconds, and on a busy machine much later; whether it has come."""
+    end = time.monotonic() + timeout_s
+    while not true() and time.monotonic() < end:
+        time.sleep(0.01)
+    return true()
 
 
 @pytest.fixture(scope="session")
@@ -46,7 +55,9 @@ def serve(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterat
             }
             data = values["data"]
             data.mkdir(exist_ok=True)
-            return stack.enter_context(BackgroundServer(ServeOptions(**(values | options))))
+            server = BackgroundServer(ServeOptions(**(values | options))).start(120.0)
+            stack.callback(server.stop, 120.0)
+            return server
 
         yield start
 

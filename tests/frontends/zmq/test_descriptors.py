@@ -48,4 +48,4 @@ import tempfile, pathlib
 with tempfile.TemporaryDirectory() as folder:
     main.serve(ServeOptions(data=pathlib.Path(folder)))
 """
-    assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0
+    assert subprocess.run([sys.executable, "-c", code], timeout=300).returncode == 0

@@ -27,7 +27,7 @@ def test_a_resume_takes_back_the_stop(serve: Serve, connect: Connect) -> None:
     assert not server.ended(0.5)
     assert client.ask("ops.status")["state"] == "draining"
     client.ask("ops.drain", stop=True)
-    assert server.ended(20)
+    assert server.ended(120)
 
 
 def test_a_job_whose_pictures_are_being_stored_is_left(
@@ -40,14 +40,14 @@ def test_a_job_whose_pictures_are_being_stored_is_left(
 
     def slow(data: bytes) -> Any:
         began.set()
-        go_on.wait(10)
+        go_on.wait(120)
         return put(data)
 
     monkeypatch.setattr(server.context.blobs, "put", slow)
     try:
         job = client.submit("k", "cat", **TINY)["job"]
         client.ask("ops.drain")
-        assert began.wait(10)
+        assert began.wait(60)
         status = client.ask("ops.status")
         assert (status.get("queued", {}), status.get("running", {})) == ({}, {"fast": 1})
     finally:

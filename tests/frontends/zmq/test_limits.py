@@ -18,7 +18,7 @@ from salon.frontends.zmq.sessions import Holder, Session
 from salon.scheduler.errors import UnknownAccount
 
 from ..wire.plain_client import Refused, Silent
-from .conftest import TINY, Connect, Serve
+from .conftest import TINY, Connect, Serve, until
 
 
 def test_the_rate_never_costs_a_fetch_its_credit(serve: Serve, connect: Connect) -> None:
@@ -27,7 +27,7 @@ def test_the_rate_never_costs_a_fetch_its_credit(serve: Serve, connect: Connect)
     assert server.server is not None
     router = server.server.router
     router.limits = msgspec.structs.replace(router.limits, chunk=50)
-    client = connect(server, timeout_s=5)
+    client = connect(server)
     job = client.submit("k", "cat", **TINY)["job"]
     assert list(client.watch(job))
     assert len(client.fetch(job, credit=1)) > 50 * 6  # more credits than the burst
@@ -51,7 +51,9 @@ def test_connections_of_one_account(serve: Serve, connect: Connect, monkeypatch:
     connect(server, public=ben.public, secret=ben.secret).ping()
     clients[0].hello()  # again: it is the same connection
     clients[0].notify({"type": "bye"})
-    clients[1].ping()
+    assert server.server is not None
+    sessions = server.server.router.sessions
+    assert until(lambda: len(sessions) == 3)  # two of ann's, and ben's
     connect(server, public=ann.public, secret=ann.secret).ping()
 
 

@@ -7,12 +7,14 @@ import socket
 import sys
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from salon.bench.faulty.process import HeldPort
 from salon.frontends.zmq.background import BackgroundServer
 from salon.frontends.zmq.metrics import MetricsError
 
@@ -34,15 +36,16 @@ NAMES = {  # everything that the page has, with its labels
 Page = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
+@pytest.fixture
+def free_port() -> Iterator[int]:
+    """A port for the page, that nobody else gets before, meanwhile and just after."""
+    held = HeldPort()
+    yield held.number
+    held.close()
 
 
 def text_of(server: BackgroundServer) -> str:
-    with urllib.request.urlopen(f"http://{server.options.metrics}/metrics", timeout=5) as page:
+    with urllib.request.urlopen(f"http://{server.options.metrics}/metrics", timeout=60) as page:
         return str(page.read().decode())
 
 
@@ -55,8 +58,8 @@ def read(text: str) -> Page:
 
 
 @pytest.fixture
-def server(serve: Serve) -> BackgroundServer:
-    return serve(metrics=f"127.0.0.1:{free_port()}")
+def server(serve: Serve, free_port: int) -> BackgroundServer:
+    return serve(metrics=f"127.0.0.1:{free_port}")
 
 
 def run(client: Any, key: str, **fields: Any) -> str:
@@ -104,8 +107,8 @@ def test_every_metric_is_there_and_counters_rise(server: BackgroundServer, conne
     assert not falling
 
 
-def test_refusals_waiting_jobs_and_failures_show(serve: Serve, connect: Connect) -> None:
-    server = serve(metrics=f"127.0.0.1:{free_port()}", paused=True)
+def test_refusals_waiting_jobs_and_failures_show(serve: Serve, connect: Connect, free_port: int) -> None:
+    server = serve(metrics=f"127.0.0.1:{free_port}", paused=True)
     client = connect(server)
     client.submit("wait", "an apple", **TINY)
     with pytest.raises(Exception, match="images"):
@@ -143,10 +146,10 @@ def test_the_page_ends_with_the_server(server: BackgroundServer) -> None:
 
 
 def test_without_the_package_the_server_runs_and_says_so(
-    serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, free_port: int
 ) -> None:
     monkeypatch.setitem(sys.modules, "prometheus_client", None)
-    client = connect(serve(metrics=f"127.0.0.1:{free_port()}"))
+    client = connect(serve(metrics=f"127.0.0.1:{free_port}"))
     assert "install Salon again: pip install ." in caplog.text
     run(client, "one")
 

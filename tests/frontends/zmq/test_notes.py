@@ -57,12 +57,12 @@ def test_what_is_left_out_or_replaced_is_said_everywhere(serve: Serve, main: Mai
     code, _, err = main("imagine", "a puppy", "--detach", "--server", server.address)
     assert (code, said(err)) == (0, ["'a puppy' is drawn as 'dog', the nearest thing that the model knows"])
     with Client(server.address) as client:
-        events = list(client.job(job).events(timeout_s=20))
+        events = list(client.job(job).events(timeout_s=120))
         assert [event.reason for event in events if event.kind == "note"] == NOTES
         fresh = client.imagine(PROMPT, images=1, steps=1, no="people")
         assert fresh.info.notes == tuple(NOTES), "known when it is accepted"
         assert fresh.info.reason == ""
-        for event in fresh.events(timeout_s=20):
+        for event in fresh.events(timeout_s=120):
             assert event.kind != "failed"
         assert (fresh.info.notes, fresh.info.reason) == (tuple(NOTES), "")
         fresh.delete()
@@ -71,7 +71,7 @@ def test_what_is_left_out_or_replaced_is_said_everywhere(serve: Serve, main: Mai
 def test_events_of_a_studio_tell_it(tmp_path: Path) -> None:
     with Studio(threads=1) as studio:
         job = studio.imagine("a puppy", images=1, steps=1)
-        events = [(event.kind, event.reason) for event in job.events(timeout_s=60)]
+        events = [(event.kind, event.reason) for event in job.events(timeout_s=120)]
         assert ("note", "'a puppy' is drawn as 'dog', the nearest thing that the model knows") in events
         assert job.reading.clauses == {"subject": "dog"}
         for fields in ({"prompt": "a woman"}, {"prompt": "a puppy", "strict": True}, {"prompt": "a cat", "strict": 7}):

@@ -46,7 +46,7 @@ def test_the_last_operator_stays_one(
     server = serve(curve=True, operators=(ann.public, ben.public))
 
     def as_(pair: KeyPair) -> PlainClient:
-        return connect(server, public=pair.public, secret=pair.secret, timeout_s=20)
+        return connect(server, public=pair.public, secret=pair.secret)
 
     a, b = as_(ann), as_(ben)
     a.ask("ops.pause"), b.ask("ops.pause")

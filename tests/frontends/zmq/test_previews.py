@@ -18,14 +18,14 @@ def test_events_do_not_wait_for_a_preview(serve: Serve, connect: Connect, monkey
 
     def slow(pixels: Any) -> bytes:
         begun.set()
-        assert go_on.wait(30)
+        assert go_on.wait(120)
         return b"jpeg"
 
     monkeypatch.setattr(previews, "preview_of", slow)
     server = serve()
     client = connect(server)
     slow_job = client.submit("a", "cat", **(TINY | {"steps": 6, "preview_every": 1}))["job"]
-    assert begun.wait(20)
+    assert begun.wait(60)
     other = client.submit("b", "dog", **TINY)["job"]
     assert [event["kind"] for event, _ in client.watch(other)][-1] == "done"
     assert [event["kind"] for event, _ in client.watch(slow_job)][-1] == "done"

@@ -17,7 +17,7 @@ import pytest
 from salon.frontends.zmq import records
 from salon.frontends.zmq.records import JsonLines, Lines, TextLines, set_up_logging
 
-from .conftest import TINY, Connect, Serve
+from .conftest import TINY, Connect, Serve, until
 
 MARKER = "zebra-9f3c1e"
 WHEN = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"
@@ -121,8 +121,9 @@ def test_an_internal_error_is_logged_and_told_without_its_words(
     with pytest.raises(Exception, match="internal error") as info:
         client.ask("list")
     assert "bug of ours" not in str(info.value)
-    line = json.loads(lines().splitlines()[-1])
-    assert (line["level"], line["event"]) == ("error", "internal error")
+    said = [json.loads(line) for line in lines().splitlines()]
+    (line,) = [line for line in said if line["event"] == "internal error"]  # the server may have said more meanwhile
+    assert line["level"] == "error"
     assert line["error"].endswith("ZeroDivisionError: a bug of ours")
 
 
@@ -139,7 +140,7 @@ def pipe() -> Iterator[tuple[int, int]]:
 
 def read(reader: int) -> bytes:
     """Read what a pipe holds, within a deadline."""
-    assert select.select([reader], [], [], 20)[0], "nothing was written for 20 seconds"
+    assert select.select([reader], [], [], 60)[0], "nothing was written for a minute"
     return os.read(reader, 65536)
 
 
@@ -153,8 +154,8 @@ def test_who_logs_never_waits_and_what_is_dropped_is_counted(
     handler.setFormatter(TextLines())
     for i in range(200):
         handler.handle(record("x" * 500, number=i))
-        if i < 7:  # these have room
-            handler.flush()
+        if i < 8:  # these have room, but for the last: when it is being written, nothing is taken any more
+            assert until(lambda: not handler._waiting)
     dropped = handler.dropped
     assert 200 - 10 - 9 <= dropped < 200 - 8  # 8 lines are in the pipe; then one is being written, and 10 wait
 
@@ -180,8 +181,7 @@ def test_a_reader_that_is_gone_and_a_line_that_cannot_be_made(pipe: tuple[int, i
     assert handler.dropped == 1
     os.close(reader)
     handler.handle(record("nobody reads it"))
-    handler.flush()
-    assert handler.dropped == 2
+    assert until(lambda: handler.dropped == 2)
 
 
 def test_the_end_of_a_process_waits_for_its_lines_but_not_long(

@@ -42,7 +42,7 @@ def test_a_job_that_ends_while_one_of_the_same_pixels_is_deleted(
 
     def slow_delete(digest: str, min_age_s: float = 0.0) -> int:
         deleting.set()
-        assert wanted.wait(20)
+        assert wanted.wait(120)
         return delete(digest, min_age_s)
 
     def told_put(data: bytes) -> str:
@@ -59,7 +59,7 @@ def test_a_job_that_ends_while_one_of_the_same_pixels_is_deleted(
     monkeypatch.setattr(blobs, "put", told_put)
     monkeypatch.setattr(Pins, "hold", told_hold)
     answer = other.send({"type": "delete", "job": old})
-    assert deleting.wait(20)
+    assert deleting.wait(60)
     new = made(client, "new")
     other.answer(answer)
     assert [len(client.fetch(new, index)) > 100 for index in (-1, 0, 1)] == [True] * 3
@@ -75,7 +75,7 @@ def test_a_file_whose_row_is_not_stored_yet_is_held(
     old = made(client, "old")
     ending, go_on = _hold_back_ends(server, monkeypatch)
     new = client.submit("new", "a red apple", **SAME)["job"]
-    assert ending.wait(20)
+    assert ending.wait(60)
     if way == "delete":
         other.ask("delete", job=old)
     else:

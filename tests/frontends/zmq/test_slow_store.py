@@ -34,7 +34,7 @@ class HeldWrites:
         def gated(writes: Sequence[Write]) -> tuple[str, ...]:
             if any(isinstance(one, kind) for one in writes):
                 self.reached.set()
-                assert self.opened.wait(30)
+                assert self.opened.wait(120)
                 if self.errors:
                     raise self.errors.pop(0)
             for other, errors in self.later.items():
@@ -111,7 +111,7 @@ def test_a_job_whose_row_fails_late_is_cancelled(
     idle = threading.Event()
     loop.call_soon_threadsafe(lambda: loop.create_task(manager.idle.wait()).add_done_callback(lambda _: idle.set()))
     held.opened.set()
-    assert idle.wait(10)
+    assert idle.wait(60)
     assert (manager.live, list(client.jobs())) == ({}, [])
     assert not server.context.ledger.open_jobs()  # nothing is set aside for it
     client.ask("ops.resume")
@@ -136,11 +136,11 @@ def test_a_job_that_is_done_before_its_row_is_stored(
     held.errors.append(error)
     held.later[EndJob] = [StoreFull("disk: it is full"), StoreFull("disk: it is full")]
     request = client.send({"type": "submit", "key": "k", "prompt": "cat", **TINY})
-    assert held.reached.wait(10)
+    assert held.reached.wait(60)
     assert server.server is not None
     live = server.server.service.jobs.live[jobs[0]]
     assert live.handle is not None
-    assert live.handle.wait(20)
+    assert live.handle.wait(60)
     held.opened.set()
     job = client.answer(request)[0]["job"]["job"]
     assert kinds(client, job)[-1] == "done"
@@ -166,7 +166,7 @@ def test_the_end_of_a_job_is_tried_again_where_the_writer_takes_nothing(
 
     monkeypatch.setattr(server.context.writer, "put", full)
     request = client.send({"type": "submit", "key": "k", "prompt": "cat", **TINY})
-    assert ended.wait(20)
+    assert ended.wait(60)
     held.opened.set()
     job = client.answer(request)[0]["job"]["job"]
     assert kinds(client, job)[-1] == "done"
@@ -194,7 +194,7 @@ def test_a_slow_deletion_is_carried_out(
     monkeypatch.setattr(waits, "WRITE_S", 0.1)
     busy(client, "delete", job=job)
     held.opened.set()
-    assert gone.wait(10)
+    assert gone.wait(60)
     with pytest.raises(Refused) as info:
         client.show(job)
     assert info.value.code == "not_found"
@@ -231,6 +231,6 @@ def test_a_slow_retry_runs(
 
     monkeypatch.setattr(server.context.studio.loop, "submit", told)
     held.opened.set()
-    assert submitted.wait(10)
+    assert submitted.wait(60)
     assert jobs == [job]
     assert [event["kind"] for event, _ in client.watch(job, after=last["number"])][-1] == "done"

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Callable
+from typing import Any
 
 import pytest
 
-from .conftest import TINY, Connect, Serve
-
-
-def until(true: Callable[[], bool], timeout_s: float = 5.0) -> bool:
-    end = time.monotonic() + timeout_s
-    while not true() and time.monotonic() < end:
-        time.sleep(0.01)
-    return true()
+from .conftest import TINY, Connect, Serve, until
 
 
 def test_an_unwatch_does_not_overtake_its_watch(serve: Serve, connect: Connect) -> None:
@@ -65,11 +59,19 @@ def test_nothing_begins_for_who_left_while_the_job_was_looked_up(
     session = list(serving.router.sessions.values())[-1]
     monkeypatch.setattr(serving.router, "touch", lambda _: begun.append("watch"))
     monkeypatch.setattr(serving.deliver, "_feed", lambda *_: begun.append("fetch"))
+    left, look = threading.Event(), server.context.store.job
+
+    def slow(job: str) -> Any:
+        assert left.wait(60)
+        return look(job)
+
+    monkeypatch.setattr(server.context.store, "job", slow)
     serving.service.jobs.drop(job)
-    assert server._loop is not None
-    server._loop.call_soon_threadsafe(time.sleep, 0.2)
     leaver.send({"type": "watch", "job": job})
     leaver.send({"type": "fetch", "job": job})
     leaver.notify({"type": "bye"})
-    assert until(lambda: session.gone and not session.working)
+    assert until(lambda: session.gone)
+    assert session.working == 2
+    left.set()
+    assert until(lambda: not session.working)
     assert (begun, session.watchers, session.fetches) == ([], {}, {})

@@ -183,8 +183,8 @@ def test_a_locked_database(process: Processes, reach: Reach, solo: Solo) -> None
                 client.answer(waiting, 1.0)
             other.execute("ROLLBACK")
             second = client.answer(waiting)[0]["job"]["job"]
-        except Refused as error:
-            if error.kind != "StoreLocked" or time.monotonic() - start < BUSY_S:
+        except Refused as late:
+            if late.kind != "StoreLocked" or time.monotonic() - start < BUSY_S:
                 raise  # else all this took longer than writes wait: on a busy machine
             if other.in_transaction:
                 other.execute("ROLLBACK")

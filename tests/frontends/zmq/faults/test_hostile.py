@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -22,7 +22,9 @@ from salon.frontends.wire.codec import encode
 from .conftest import Processes, Reach
 
 MIB = 1 << 20
-WAIT_MS = 6_000  # a good client's longest wait, with the slowest machines that run these tests in mind
+PATIENCE_S = 120.0  # for what takes seconds, on a machine that has other things to do
+WAIT_MS = 20_000  # a good client's longest wait, with the slowest machines that run these tests in mind
+SLOW = "does not read"  # what the log says of who is dropped
 NOISY: dict[str, Any] = {"width": 128, "height": 128, "steps": 1, "images": 8, "seed": 0}
 
 
@@ -47,6 +49,13 @@ def check_served(good: GoodClient) -> None:
     assert max(good.waits_ms) < WAIT_MS
 
 
+def until(true: Callable[[], bool]) -> None:
+    end = time.monotonic() + PATIENCE_S
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
 @contextmanager
 def many(work: Any, count: int) -> Iterator[None]:
     """The same work in several threads, until its argument, an event, is set."""
@@ -59,7 +68,7 @@ def many(work: Any, count: int) -> Iterator[None]:
     finally:
         stop.set()
         for thread in threads:
-            thread.join(30)
+            thread.join(PATIENCE_S)
 
 
 @pytest.mark.alone
@@ -72,7 +81,7 @@ def test_random_messages(process: Processes) -> None:
     try:
         with GoodClient(server.address, jobs[0]) as good:
             fuzz.run(3_000)
-            fuzz.settle(15)
+            fuzz.settle(120)
     finally:
         fuzz.close()
     assert fuzz.sent >= 3_000
@@ -114,7 +123,7 @@ def test_a_flood(process: Processes, what: str) -> None:
     before = server.rss()
     with many(flood, 2), GoodClient(server.address, jobs[0]) as good:
         time.sleep(1.5)
-    assert min(sent) > 20
+        until(lambda: min(sent) > 20 and len(good.waits_ms) >= 3)
     check_served(good)
     assert server.rss() < before + 200 * MIB
     with Peer(server.address) as peer:
@@ -131,7 +140,7 @@ def test_a_connection_that_is_cut_for_its_size(process: Processes) -> None:
         for _ in range(20):
             bad.put([b"x", bytes(2 * MIB)])
             time.sleep(0.01)
-        end = time.monotonic() + 10
+        end = time.monotonic() + PATIENCE_S
         while not isinstance(answer := bad.ask(m.Ping(), b"p", 500), m.Failure) and time.monotonic() < end:
             pass  # it connects again by itself, as somebody who has not said hello
         assert answer.code == "hello"
@@ -148,12 +157,12 @@ def test_a_client_that_never_reads(process: Processes) -> None:
     with Peer(server.address, options={zmq.RCVHWM: 1, zmq.RCVBUF: 4096}) as lazy:
         lazy.hello()
         lazy.put([b"submit", encode(m.Submit(key="long", prompt="cat", preview_every=1, **(NOISY | {"steps": 20})))])
-        time.sleep(0.1)
         top = 0
         with GoodClient(server.address, jobs[0]) as good:
-            end = time.monotonic() + 3.0
+            begun = time.monotonic()
             number = 0
-            while time.monotonic() < end:
+            while number <= 1_000 or time.monotonic() < begun + 3.0 or SLOW not in server.log.read_text():
+                assert time.monotonic() < begun + PATIENCE_S
                 for request in (
                     m.Fetch(job=jobs[number % 3], credit=16), m.Watch(job=jobs[number % 3], previews=True),
                     m.ListJobs(limit=200), m.OpsStatus(), m.Ping(),
@@ -163,11 +172,10 @@ def test_a_client_that_never_reads(process: Processes) -> None:
                 if number % 100 == 0:
                     top = max(top, server.rss())
                 time.sleep(0.0005)
-    assert number > 1_000
     check_served(good)
     assert max(top, server.rss()) < before + 256 * MIB
     assert quantile(good.waits_ms, 0.5) < WAIT_MS / 3
-    with Peer(server.address) as peer:  # and it was dropped, or is still being waited for
+    with Peer(server.address) as peer:  # and it was dropped
         peer.hello()
         assert peer.ask(m.OpsStatus(), b"status").clients <= 3
 
@@ -237,11 +245,11 @@ def test_lists_that_nobody_reads(process: Processes) -> None:
     before = top = server.rss()
     with Peer(server.address, options={zmq.RCVHWM: 1, zmq.RCVBUF: 4096}) as lazy:
         lazy.hello()
-        end = time.monotonic() + 20
-        while "does not read" not in server.log.read_text() and time.monotonic() < end:
+        end = time.monotonic() + PATIENCE_S
+        while SLOW not in server.log.read_text() and time.monotonic() < end:
             for i in range(20):
                 lazy.put([b"%d" % i, encode(m.ListJobs(limit=200))])
             time.sleep(0.02)
             top = max(top, server.rss())
-    assert "does not read" in server.log.read_text()
+    assert SLOW in server.log.read_text()
     assert top < before + 256 * MIB

@@ -38,12 +38,12 @@ def test_the_log_is_not_read(words: list[str], tmp_path: Path, blocking: bool) -
         assert server.stdout is not None
         found = re.search(r"SALON_SERVER='([^']+)'", server.stdout.readline())
         assert found is not None
-        with PlainClient(found[1], timeout_s=30) as client:
+        with PlainClient(found[1], timeout_s=120) as client:
             jobs = [client.submit(f"k{i}", "cat", seed=i, **SPEC)["job"] for i in range(JOBS)]
             for job in jobs:
                 assert [event["kind"] for event, _ in client.watch(job)][-1] == "done"
         server.send_signal(signal.SIGTERM)
-        assert server.wait(30) == 0
+        assert server.wait(120) == 0
         with open(reader, closefd=False) as log:
             said = log.read()
         assert " accepted " in said
