@@ -22,7 +22,7 @@ from salon.frontends.wire.codec import encode
 from .conftest import Processes, Reach
 
 MIB = 1 << 20
-PATIENCE_S = 120.0  # for what takes seconds, on a machine that has other things to do
+PATIENCE_S = 300.0  # for what takes seconds, on a machine that has other things to do
 WAIT_MS = 20_000  # a good client's longest wait, with the slowest machines that run these tests in mind
 SLOW = "does not read"  # what the log says of who is dropped
 NOISY: dict[str, Any] = {"width": 128, "height": 128, "steps": 1, "images": 8, "seed": 0}
