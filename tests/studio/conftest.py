@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
@@ -24,7 +25,7 @@ from salon.studio.workers.thread import ThreadWorker
 
 from ..engine.conftest import ADAPTERS, TEXT, add_pictures, branch_weights, start_pixels, write_tiny
 
-TIMEOUT = 30.0  # seconds; no test waits longer for anything
+TIMEOUT = 120.0  # seconds; no test waits longer for anything, and on a busy machine all of it takes long
 PROMPTS = ("a red apple, 3d, on teal", "cat", "a big dog, pink background", "house, neon")
 
 Solo = Callable[[GenerationSpec], Any]
@@ -115,6 +116,25 @@ def check_identity(loop: Loop, solo: Solo, number: int, seed: int, disturb: Call
             assert finals(job) == ["done"]
             compared += job.spec.images
     return compared
+
+
+def amid(loop: Loop, request: GenerationSpec, step: int = 20, **options: Any) -> Job:
+    """A job with a worker amid what follows `step`. Until the loop is released nothing more is begun, however late the
+    test goes on: the job does not end meanwhile."""
+    core, reached = loop._core, threading.Event()
+    dispatch = core.pool.dispatch
+
+    def begin(slot: Any, plan: Any) -> None:
+        dispatch(slot, plan)
+        if not reached.is_set() and any(core.pool.entries[name].job.step >= step for name in plan.jobs):
+            core.held = True
+            reached.set()
+
+    core.pool.dispatch = begin  # type: ignore[method-assign]
+    job = loop.submit(request, **options)
+    assert reached.wait(TIMEOUT)
+    core.pool.dispatch = dispatch  # type: ignore[method-assign]
+    return job
 
 
 def finals(job: Job) -> list[str]:

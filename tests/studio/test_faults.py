@@ -80,7 +80,9 @@ def test_a_batch_that_is_too_large_is_taken_apart(
     engine = new_engine()
     broke = break_step(engine, monkeypatch, lambda generations: len(generations) > 2)
     loop = new_loop([engine])
+    loop.hold()
     jobs = [loop.submit(spec(seed=i, steps=12), account=str(i)) for i in range(6)]
+    loop.release()
     for job in jobs:
         same(job, solo)
     assert broke

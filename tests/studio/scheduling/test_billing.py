@@ -62,8 +62,10 @@ def test_charged_once_for_what_is_done(new_loop: MakeLoop, billing: Billing, kep
     for i, job in enumerate(done):
         np.testing.assert_array_equal(job.result(TIMEOUT), solo(spec(seed=i, images=4)))
     assert left(loop, "ann") == before - 2 * price
+    loop.hold()
     cancelled = loop.submit(spec(images=4, steps=100), account="ann")
     cancelled.pause()
+    loop.release()
     assert loop.info("ann").held_ms == cost(loop, images=4, steps=100)
     cancelled.cancel()
     assert cancelled.wait(TIMEOUT)
@@ -83,6 +85,7 @@ def test_refused_before_there_is_a_job(new_loop: MakeLoop, billing: Billing) -> 
     assert loop.submit(spec(), account="bob", lane="relax", job="once").result(TIMEOUT).shape == (1, 16, 16, 3)
     with pytest.raises(DuplicateJob):
         loop.submit(spec(), account="bob", lane="relax", job="once")
+    loop.hold()
     for _ in range(13):  # 3 running and 10 queued
         loop.submit(spec(steps=200), account="bob").pause()
     assert loop.info("bob").held_ms == 13 * cost(loop, steps=200)

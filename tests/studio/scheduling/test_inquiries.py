@@ -30,7 +30,7 @@ from salon.studio.workers.thread import ThreadWorker
 from salon.studio.workers.worker import info_of
 
 from ...engine.conftest import add_pictures, start_pixels, write_asked, write_tiny
-from ..conftest import BACKEND, TIMEOUT, finals
+from ..conftest import BACKEND, TIMEOUT, amid, finals
 from ..conftest import spec as drawn
 
 
@@ -79,6 +79,20 @@ def submit(loop: Loop, request: GenerationSpec, **options: Any) -> Job:
     return loop.submit(request, references=start_pixels(request), **options)
 
 
+@pytest.fixture
+def release(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """Hold pieces from the fourth on, until this is set: a job does not end before somebody is told of its first."""
+    inquire, calls, release = Engine.inquire, iter(range(1_000_000)), threading.Event()
+
+    def held(engine: Engine, generation: Any) -> None:
+        if next(calls) >= 3:
+            assert release.wait(TIMEOUT)
+        inquire(engine, generation)
+
+    monkeypatch.setattr(Engine, "inquire", held)
+    return release
+
+
 def test_a_ticket_has_no_stage_of_drawing(engine: Engine) -> None:
     info = info_of(engine)
     ticket = ticket_of(info, asking("describe"), job="j", account="a", lane=Lane.FAST, max_running=1, adapters={})
@@ -106,7 +120,7 @@ def test_in_company_and_on_any_worker(loop: Loop, engine: Engine) -> None:
     assert any("describe" in stages and stages["describe"].observations for stages in costs)
 
 
-def test_paused_between_pieces_and_moved(loop: Loop, engine: Engine) -> None:
+def test_paused_between_pieces_and_moved(loop: Loop, engine: Engine, release: threading.Event) -> None:
     paused = threading.Event()
 
     def pause(job: Job, step: int, steps: int) -> None:
@@ -116,6 +130,7 @@ def test_paused_between_pieces_and_moved(loop: Loop, engine: Engine) -> None:
 
     job = submit(loop, asking("describe"), on_progress=pause)
     assert paused.wait(TIMEOUT)
+    release.set()
     others = [submit(loop, asking("shorten")) for _ in range(4)]
     assert all(other.texts(TIMEOUT) for other in others)
     assert job.state is JobState.PAUSED
@@ -124,7 +139,7 @@ def test_paused_between_pieces_and_moved(loop: Loop, engine: Engine) -> None:
     assert job.texts(TIMEOUT) == alone(engine, asking("describe"))
 
 
-def test_cancelled_between_pieces(loop: Loop) -> None:
+def test_cancelled_between_pieces(loop: Loop, release: threading.Event) -> None:
     begun = threading.Event()
 
     def cancel(job: Job, step: int, steps: int) -> None:
@@ -133,6 +148,7 @@ def test_cancelled_between_pieces(loop: Loop) -> None:
 
     job = submit(loop, asking("describe"), on_progress=cancel)
     assert begun.wait(TIMEOUT)
+    release.set()
     with pytest.raises(JobCancelled, match="cancelled"):
         job.texts(TIMEOUT)
     assert finals(job) == ["cancelled"]
@@ -143,21 +159,15 @@ def test_a_worker_dies_in_the_middle(asked: Path, engine: Engine, monkeypatch: p
     monkeypatch.undo()  # a process of its own cuts its pieces as they are shipped
     setup = Setup(model=os.fsencode(asked), backend=BACKEND, threads=1)
     ports = [ProcessWorker(setup, f"worker-{i}") for i in range(2)]
-    killed = threading.Event()
-
-    def kill(job: Job, step: int, steps: int) -> None:
-        if step >= 2 and not killed.is_set():  # steps that are out of date are passed over
-            killed.set()
-            where = processes._core.pool.entries[job.id].where
-            port = next(port for port in ports if port.name == where)
-            assert port.pid is not None
-            os.kill(port.pid, signal.SIGKILL)
-
     with Loop(ports) as processes:
         request = asking("shorten", prompt="a cat, " + "red blue green " * 10, width=192, height=192)
-        job = submit(processes, request, on_progress=kill)
+        job = amid(processes, request, 2, references=start_pixels(request))
+        where = processes._core.pool.entries[job.id].where
+        port = next(port for port in ports if port.name == where)
+        assert port.pid is not None
+        os.kill(port.pid, signal.SIGKILL)
+        processes.release()
         texts = job.texts(TIMEOUT)
-        assert killed.is_set()
         assert "requeued" in [event.kind for event in job.events(TIMEOUT)]
         assert finals(job) == ["done"]
     assert texts == alone(engine, request)

@@ -103,9 +103,11 @@ def test_cancel_hits_exactly_that_job(new_loop: MakeLoop, new_engine: MakeEngine
     until(lambda: engine.num_open == 0)
 
 
-def test_pause_and_resume(new_loop: MakeLoop, solo: Solo) -> None:
-    loop = new_loop()
+def test_pause_and_resume(new_loop: MakeLoop, new_engine: MakeEngine, solo: Solo, monkeypatch: Any) -> None:
+    engine = new_engine()
+    loop = new_loop([engine])
     paused = threading.Event()
+    _, release = hold(engine, monkeypatch, after=10)  # or the job could end before anybody is told of its third step
 
     def pause(job: Job, step: int, steps: int) -> None:
         if step == 3:
@@ -114,6 +116,7 @@ def test_pause_and_resume(new_loop: MakeLoop, solo: Solo) -> None:
 
     job = loop.submit(spec(steps=200, seed=1), on_progress=pause)
     assert paused.wait(TIMEOUT)
+    release.set()
     other = loop.submit(spec(seed=2))
     np.testing.assert_array_equal(other.result(TIMEOUT), solo(spec(seed=2)))
     until(lambda: loop._core.pool.slots["local-0"].idle)
@@ -166,10 +169,9 @@ def test_close_during_work(new_loop: MakeLoop, new_engine: MakeEngine, monkeypat
     engine = new_engine()
     loop = new_loop([engine])
     entered, release = hold(engine, monkeypatch, after=2)
-    jobs = [loop.submit(spec(seed=i, steps=50)) for i in range(6)]
+    jobs = [loop.submit(spec(seed=i, steps=50), on_end=lambda _: release.set()) for i in range(6)]
     assert entered.wait(TIMEOUT)
-    threading.Timer(0.1, release.set).start()
-    loop.close()
+    loop.close(TIMEOUT)  # which waits for the step under way, and that for the first job that it ended
     for job in jobs:
         with pytest.raises(JobCancelled, match="studio closed"):
             job.result(0)
@@ -206,8 +208,10 @@ def test_bad_requests_leave_no_job(new_loop: MakeLoop, solo: Solo) -> None:
         with pytest.raises(error, match=words):
             loop.submit(options.pop("spec"), **options)
     assert not loop.scheduler.busy
+    loop.hold()
     job = loop.submit(spec(), job="mine", lane=Lane.RELAX)
     job.pause()
+    loop.release()
     with pytest.raises(DuplicateJob, match="job: got 'mine'"):
         loop.submit(spec(), job="mine")
     job.resume()
@@ -308,15 +312,21 @@ def test_a_clock_that_goes_back_is_held(new_loop: MakeLoop, solo: Solo) -> None:
     check_identity(loop, solo, 2, seed=7)
 
 
-def test_a_bug_in_the_loop_ends_everything(new_loop: MakeLoop, monkeypatch: Any, caplog: Any) -> None:
-    loop = new_loop()
+def test_a_bug_in_the_loop_ends_everything(
+    new_loop: MakeLoop, new_engine: MakeEngine, monkeypatch: Any, caplog: Any
+) -> None:
+    engine = new_engine()
+    loop = new_loop([engine])
+    entered, release = hold(engine, monkeypatch)
     jobs = [loop.submit(spec(steps=200, seed=seed)) for seed in range(2)]
     jobs[1].pause()
+    assert entered.wait(TIMEOUT)
 
     def bug(*_: Any, **__: Any) -> None:
         raise RuntimeError("a bug")
 
     monkeypatch.setattr(loop.scheduler, "plan", bug)
+    release.set()
     for job in jobs:
         assert job.wait(TIMEOUT)
         assert finals(job) == ["failed"]
