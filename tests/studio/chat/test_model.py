@@ -45,7 +45,7 @@ def model() -> Iterator[ModelRewriter]:
     with HTTPServer(("127.0.0.1", 0), Completions) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()
-        yield ModelRewriter(f"http://127.0.0.1:{server.server_port}/v1/", "small", key="secret", timeout_s=5)
+        yield ModelRewriter(f"http://127.0.0.1:{server.server_port}/v1/", "small", key="secret", timeout_s=60)
         server.shutdown()
         thread.join()
 

@@ -140,6 +140,7 @@ class Answers(BaseHTTPRequestHandler):
     """Answers with what the path names, and notes what it was asked."""
 
     bodies: list[tuple[dict[str, Any], str]] = []
+    over = threading.Event()  # what takes long has been given up
     texts = {
         "/allow": b'{"decision": "allow"}',
         "/block": b'{"decision": "block", "rule": "dark", "message": "Too\\ndark."}',
@@ -154,7 +155,7 @@ class Answers(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers["Content-Length"]))
         self.bodies.append((json.loads(body), self.headers.get("Authorization", "")))
         if self.path == "/slow":
-            time.sleep(0.5)
+            assert self.over.wait(60)
         if self.path == "/drops":
             self.connection.close()
             return
@@ -179,7 +180,7 @@ def service() -> Iterator[str]:
 
 def test_a_service_is_asked_by_json(service: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(KEY, "secret")
-    (policy,) = open_policies(f"{service}/allow", stages=("prompt", "pictures"), timeout_s=5)
+    (policy,) = open_policies(f"{service}/allow", stages=("prompt", "pictures"), timeout_s=60)
     request = asked("a cat", stage="pictures", job="j", texts=("a dog",), pictures=(b"\x89PNG",), private=True)
     assert policy.ask(request) == ALLOW
     body, authorization = Answers.bodies[-1]
@@ -209,8 +210,12 @@ def test_a_service_is_asked_by_json(service: str, monkeypatch: pytest.MonkeyPatc
     ],
 )
 def test_a_service_that_answers_nothing_useful(service: str, path: str, error: type[Exception], message: str) -> None:
-    with pytest.raises(error, match=message):
-        HttpPolicy(f"{service}/{path}", timeout_s=0.2)(asked())
+    Answers.over.clear()
+    try:
+        with pytest.raises(error, match=message):
+            HttpPolicy(f"{service}/{path}", timeout_s=0.2 if path == "slow" else 60.0)(asked())
+    finally:
+        Answers.over.set()
 
 
 def test_a_service_that_is_not_there() -> None:

@@ -24,6 +24,7 @@ from salon.studio.service.service import Service
 from salon.studio.store.domains.organize import HiddenRow, InFolderRow
 from salon.studio.studio import Studio
 
+from ..conftest import TIMEOUT
 from .conftest import ended
 
 Run = Callable[..., Any]
@@ -47,7 +48,7 @@ def run(tmp_path: Path, behaviour: Behaviour) -> Run:
             try:
                 service.restore()
                 service.context.studio.loop.release()
-                return await asyncio.wait_for(work(service), 30)
+                return await asyncio.wait_for(work(service), 2 * TIMEOUT)
             finally:
                 await service.leave(0.0)
                 await service.close()

@@ -30,6 +30,7 @@ from salon.studio.store.rows import AccountRow
 from salon.studio.store.writes import Put
 from salon.studio.studio import Studio
 
+from ..conftest import TIMEOUT
 from .conftest import ended
 
 Run = Callable[..., Any]
@@ -57,7 +58,7 @@ def run(tmp_path: Path) -> Run:
                 service.context.studio.loop.release()
                 if "ann" not in service.context.accounts.rows:
                     service.context.accounts.open(AccountRow(account="ann", plan="unlimited"))
-                return await asyncio.wait_for(work(service), 30)
+                return await asyncio.wait_for(work(service), 2 * TIMEOUT)
             finally:
                 await service.leave(0.0)
                 await service.close()
@@ -261,7 +262,7 @@ def test_a_studio_in_a_program(tmp_path: Path) -> None:
     with DurableStudio(tmp_path / "data", studio=open_studio) as studio:
         said = studio.chat.say("a red apple --n 1 --seed 5")
         said = studio.chat.say("make it blue", chat=said.chat, private=True)
-        assert len(studio.job(said.turn.job).pictures(20)) == 1
+        assert len(studio.job(said.turn.job).pictures(TIMEOUT)) == 1
         assert [turn.prompt for turn in studio.chat.turns(1, after=1)] == ["a blue apple --seed 5 --n 1"]
         assert [chat.turns for chat in studio.chat.list()] == [2]
         studio.chat.delete(1)

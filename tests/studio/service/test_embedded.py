@@ -45,9 +45,9 @@ from salon import DurableStudio
 model, backend, data = sys.argv[1:]
 studio = DurableStudio(data, model=model, backend=backend, threads=1)
 first = studio.imagine("cat", key="first", width=16, height=16, steps=2, images=2, seed=3)
-first.wait(60)
+first.wait(300)
 job = studio.imagine("a red apple", key="second", steps=200, images=4, seed=5)
-for event in job.events(60):
+for event in job.events(300):
     if event.kind == "step":
         print(first.id, job.id, event.step, flush=True)
 """
@@ -123,7 +123,7 @@ def test_a_kill_amid_a_job_loses_nothing(open_: Open, tiny: Path, tmp_path: Path
     words = [sys.executable, "-c", CODE, str(tiny), BACKEND, str(tmp_path / "data")]
     process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
-    watchdog = threading.Timer(60, process.kill)
+    watchdog = threading.Timer(300, process.kill)
     watchdog.start()
     try:
         first, second, step = process.stdout.readline().split()
@@ -132,7 +132,7 @@ def test_a_kill_amid_a_job_loses_nothing(open_: Open, tiny: Path, tmp_path: Path
     finally:
         watchdog.cancel()
         process.kill()
-        process.wait(10)
+        process.wait(TIMEOUT)
         process.stdout.close()
     studio = open_()
     states = {record.job: record.state for record in studio.jobs()}
@@ -147,9 +147,9 @@ def test_a_kill_amid_a_job_loses_nothing(open_: Open, tiny: Path, tmp_path: Path
 
 
 def test_a_program_that_ends_without_closing_loses_nothing(open_: Open, tiny: Path, tmp_path: Path) -> None:
-    code = CODE.partition("for event in")[0] + "next(event for event in job.events(60) if event.kind == 'step')\n"
+    code = CODE.partition("for event in")[0] + "next(event for event in job.events(300) if event.kind == 'step')\n"
     words = [sys.executable, "-c", code + "print(job.id)", str(tiny), BACKEND, str(tmp_path / "data")]
-    done = subprocess.run(words, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(words, capture_output=True, text=True, timeout=300)
     assert (done.returncode, done.stderr) == (0, "")
     job = open_().job(done.stdout.strip())
     assert len(job.pictures(TIMEOUT)) == 4
@@ -181,7 +181,7 @@ def test_jobs_that_end_without_pictures(open_: Open, monkeypatch: pytest.MonkeyP
     with pytest.raises(JobFailed, match="on fire"):
         studio.imagine("cat", **TINY).pictures(TIMEOUT)
     assert job.delete()
-    for ask in (job.record, lambda: job.wait(1), lambda: studio.job(job.id)):
+    for ask in (job.record, lambda: job.wait(TIMEOUT), lambda: studio.job(job.id)):
         with pytest.raises(UnknownJob):
             ask()
 
@@ -235,7 +235,7 @@ def test_no_thread_is_left(open_: Open) -> None:
     studio.close()
     left = [thread for thread in threading.enumerate() if thread.name not in before]
     for thread in left:
-        thread.join(5)
+        thread.join(TIMEOUT)
     assert [thread.name for thread in left if thread.is_alive()] == []
 
 

@@ -16,6 +16,8 @@ from PIL import Image
 from salon.studio.service import taste_pool
 from salon.studio.service.embedded import DurableStudio
 
+from ..conftest import TIMEOUT
+
 pytestmark = pytest.mark.usefixtures("embedded_once")
 
 CODE = """
@@ -49,7 +51,7 @@ def png(shade: int) -> bytes:
 def test_a_crash_in_the_middle_of_learning_loses_nothing(tmp_path: Path) -> None:
     data = tmp_path / "data"
     ran = subprocess.run(
-        [sys.executable, "-c", CODE, str(data), "0.01"], capture_output=True, text=True, timeout=180, env=os.environ
+        [sys.executable, "-c", CODE, str(data), "0.01"], capture_output=True, text=True, timeout=600, env=os.environ
     )
     assert ran.returncode == -signal.SIGKILL, ran.stderr
     before = ran.stdout.strip()
@@ -59,8 +61,8 @@ def test_a_crash_in_the_middle_of_learning_loses_nothing(tmp_path: Path) -> None
         (after,) = studio.taste.resolve()
         assert after[0] != before
         assert before in [each.code for each in studio.taste.codes()]
-        first = studio.submit("a cat --p --n 1 --steps 2 --seed 3")[0].pictures(60)
-        again = studio.submit(f"a cat --p {after[0]} --n 1 --steps 2 --seed 3")[0].pictures(60)
+        first = studio.submit("a cat --p --n 1 --steps 2 --seed 3")[0].pictures(TIMEOUT)
+        again = studio.submit(f"a cat --p {after[0]} --n 1 --steps 2 --seed 3")[0].pictures(TIMEOUT)
         assert Image.open(io.BytesIO(first[0])).tobytes() == Image.open(io.BytesIO(again[0])).tobytes()
     with DurableStudio(data, threads=1, taste_unlock=2) as studio:
         assert studio.taste.resolve() == (after,), "the same log, the same code"
@@ -82,7 +84,7 @@ def test_all_that_a_program_asks_about_taste(tmp_path: Path) -> None:
         more = taste.change_profile("walls", add=[png(77), broken], remove=board.pictures[:2])
         assert (len(more.pictures), len(more.left_out)) == (len(files) - 1, 1)
         job = studio.submit("a cat --p walls --n 2 --steps 2")[0]
-        job.wait(60)
+        job.wait(TIMEOUT)
         picked = taste.pick(job.id, [1])
         assert (picked.events, picked.needed) == (1, 1)
         assert taste.profile().events == 1
@@ -96,8 +98,8 @@ def test_all_that_a_program_asks_about_taste(tmp_path: Path) -> None:
         assert [each.name for each in taste.profiles()] == ["", "walls", "mix"]
         assert len(taste.codes()) >= 3
         blend = studio.imagine("a cat", profile=["walls", ("mix", 2.0)], images=1, steps=1)
-        assert blend.wait(60).state == "done"
-        assert len(blend.wait(1).styles) == 2
+        assert blend.wait(TIMEOUT).state == "done"
+        assert len(blend.wait(TIMEOUT).styles) == 2
         assert blend.id in taste.delete_profile("walls").jobs
         assert taste.delete_profile("walls", "revoke").deleted
         assert taste.revoke(taste.codes("mix")[0].code).revoked

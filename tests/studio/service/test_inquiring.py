@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
-import time
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -215,19 +215,21 @@ def test_settings_of_the_account_say_nothing_of_texts(serve: Serve, asked: Path)
 
 
 @pytest.fixture
-def slowly(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Cut inquiries into pieces of two probes, each of which takes a while."""
-    inquire = Engine.inquire
+def release(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """Cut inquiries into pieces of two probes, of which the fourth and later ones wait until this is set."""
+    inquire, calls, release = Engine.inquire, iter(range(1_000_000)), threading.Event()
 
-    def slow(engine: Engine, generation: Any) -> None:
-        time.sleep(0.02)
+    def held(engine: Engine, generation: Any) -> None:
+        if next(calls) >= 3:
+            assert release.wait(TIMEOUT)
         inquire(engine, generation)
 
-    monkeypatch.setattr(Engine, "inquire", slow)
+    monkeypatch.setattr(Engine, "inquire", held)
     monkeypatch.setattr(inquiries, "PIECE_ROWS", 60)
+    return release
 
 
-def test_taken_back_after_a_restart_in_the_middle(serve: Serve, asked: Path, slowly: None) -> None:
+def test_taken_back_after_a_restart_in_the_middle(serve: Serve, asked: Path, release: threading.Event) -> None:
     async def first(service: Service) -> str:
         await service.jobs.references.add("local", digest_of(photo()), photo())
         job, _ = await service.submit("local", describing())
@@ -235,6 +237,8 @@ def test_taken_back_after_a_restart_in_the_middle(serve: Serve, asked: Path, slo
         while log.step < 2:
             await asyncio.sleep(0.005)
         assert not log.final
+        service.context.studio.loop.hold()  # what is under way ends, and nothing more begins in this life
+        release.set()
         return job.job
 
     async def second(service: Service) -> None:

@@ -21,6 +21,7 @@ from salon.studio.service.errors import PolicyBlocked, TooMany, WrongValue
 from salon.studio.service.service import Service
 
 from ...engine.lora_files import changes, peft, write
+from ..conftest import TIMEOUT
 from .conftest import Serve
 
 
@@ -80,20 +81,20 @@ def test_whole_files_count_until_policies_have_answered(serve: Serve, tmp_path: 
 
     def judge(request: PolicyRequest) -> Decision:
         asked.release()
-        assert answer.wait(20)
+        assert answer.wait(TIMEOUT)
         return ALLOW
 
     async def work(service: Service) -> None:
         brought = [asyncio.create_task(bring(service, data)) for data in files]
         for _ in brought:
-            assert await asyncio.to_thread(asked.acquire, timeout=20)
+            assert await asyncio.to_thread(asked.acquire, timeout=TIMEOUT)
         with pytest.raises(TooMany, match="upload: got 3 files at a time"):
             await of(service).upload("local", f"{9:064x}", 100, 0, b"x")
         answer.set()
         await asyncio.gather(*brought)
         assert await of(service).upload("local", f"{9:064x}", 100, 0, b"x") == 1
 
-    serve(work, paused=True, policy=judge)
+    serve(work, paused=True, policy=judge, policy_timeout_s=TIMEOUT)
 
 
 def test_policies_are_asked_before_it_is_kept(serve: Serve, tmp_path: Path) -> None:

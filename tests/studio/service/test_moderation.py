@@ -29,6 +29,7 @@ from salon.studio.store.blobs import Blobs
 from salon.studio.store.rows import AccountRow
 from salon.studio.studio import Studio
 
+from ..conftest import TIMEOUT
 from .conftest import ended
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "policy.py"
@@ -53,7 +54,7 @@ def run(tmp_path: Path) -> Run:
             try:
                 service.restore()
                 service.context.studio.loop.release()
-                return await asyncio.wait_for(work(service), 30)
+                return await asyncio.wait_for(work(service), 2 * TIMEOUT)
             finally:
                 await service.leave(0.0)
                 await service.close()
@@ -189,7 +190,7 @@ def test_a_restart_while_a_policy_looks_does_not_skip_it(run: Run) -> None:
 
     def slow(request: PolicyRequest) -> Decision:
         inside.set()
-        answer.wait(20)
+        answer.wait(TIMEOUT)
         return ALLOW
 
     slow.stages = ("pictures",)  # type: ignore[attr-defined]
@@ -197,11 +198,11 @@ def test_a_restart_while_a_policy_looks_does_not_skip_it(run: Run) -> None:
     async def work(service: Service) -> str:
         service.context.accounts.open(AccountRow(account="ann", plan="basic"))
         (one,) = await service.submit_all("ann", wanted("k", "a cat --n 1"))
-        await asyncio.to_thread(inside.wait, 20)
+        await asyncio.to_thread(inside.wait, TIMEOUT)
         assert (await service.find(one.job.job, "ann")).state == "running"
         return one.job.job
 
-    job = run(work, slow)
+    job = run(work, slow, policy_timeout_s=TIMEOUT)
     answer.set()
 
     async def later(service: Service) -> None:
@@ -310,22 +311,22 @@ def test_plans_keep_no_job_waiting(run: Run) -> None:
             asked.append(request.prompt)
             if len(asked) == PLANNED:
                 all_ask.set()
-            assert going_on.wait(20)
+            assert going_on.wait(TIMEOUT)
         return ALLOW
 
     async def work(service: Service) -> None:
         words = "a {red, blue, green, white, black, brown, pink, grey} cat"
         plans = [asyncio.ensure_future(service.plan("local", wanted("k", words))) for _ in range(2)]
         try:
-            assert await asyncio.to_thread(all_ask.wait, 20)
-            await asyncio.wait_for(service.submit_all("local", wanted("k", "a dog")), 5)
+            assert await asyncio.to_thread(all_ask.wait, TIMEOUT)
+            await asyncio.wait_for(service.submit_all("local", wanted("k", "a dog")), TIMEOUT / 2)
             assert len(asked) == PLANNED
         finally:
             going_on.set()
             found = await asyncio.gather(*plans)
         assert [len(plan.jobs) for plan in found] == [8, 8]
 
-    run(work, slow)
+    run(work, slow, policy_timeout_s=TIMEOUT)
 
 
 def test_texts_that_a_job_makes_pass_as_prompts_do(run: Run) -> None:
@@ -390,7 +391,7 @@ def test_a_policy_that_is_down(run: Run) -> None:
     release = threading.Event()
 
     def hangs(request: PolicyRequest) -> Decision:
-        release.wait(20)
+        release.wait(TIMEOUT)
         return ALLOW
 
     async def refused(service: Service) -> None:
@@ -434,9 +435,9 @@ def test_a_studio_in_a_program_has_its_policy(tmp_path: Path) -> None:
         with pytest.raises(PolicyTimeout):
             studio.plan("a dog")
         assert (studio.lift_timeout(), studio.lift_timeout()) == (True, False)
-        assert len(studio.imagine("a dog", images=1).pictures(20)) == 1
+        assert len(studio.imagine("a dog", images=1).pictures(TIMEOUT)) == 1
         assert studio.jobs()[0].state == "done"
     with DurableStudio(tmp_path / "data", policy=NoCats("pictures"), studio=open_studio) as studio:
         with pytest.raises(JobBlocked, match="Cats are not drawn here") as caught:
-            studio.imagine("a cat").pictures(20)
+            studio.imagine("a cat").pictures(TIMEOUT)
         assert caught.value.kind == "no-cats"

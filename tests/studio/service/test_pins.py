@@ -12,6 +12,8 @@ from salon.studio.service import pins
 from salon.studio.service.pins import Pins, Unpinned
 from salon.studio.store.blobs import MemoryBlobs
 
+from ..conftest import TIMEOUT
+
 
 def test_holding_waits_for_a_deletion_and_keeps_others_from_beginning() -> None:
     held, holding, events = Pins(), threading.Event(), []
@@ -25,12 +27,12 @@ def test_holding_waits_for_a_deletion_and_keeps_others_from_beginning() -> None:
 
     def delete() -> int:
         thread.start()
-        assert holding.wait(10)
+        assert holding.wait(TIMEOUT)
         events.append("deleted")
         return 7
 
     assert held.delete("a", delete) == 7
-    thread.join(10)
+    thread.join(TIMEOUT)
     assert events == ["deleted", "held"]
     assert held.delete("b", lambda: pytest.fail("it is held")) == 0
     held.hold("job", ["a", "b"])  # another time changes nothing

@@ -454,12 +454,15 @@ def test_searches_leave_threads_to_other_reads(serve: Serve, monkeypatch: pytest
 
 
 def test_few_files_that_are_brought_are_unpacked_at_a_time(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
-    going, most, read = list[str](), list[int](), read_picture
+    going, most, read, two = list[str](), list[int](), read_picture, threading.Event()
 
     def slowly(data: bytes, name: str) -> Any:
         going.append(name)
         most.append(len(going))
-        time.sleep(0.02)
+        if len(going) > 1:
+            two.set()
+        assert two.wait(TIMEOUT)
+        time.sleep(0.02)  # for a third one, if it may
         going.pop()
         return read(data, name)
 

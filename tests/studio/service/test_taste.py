@@ -48,7 +48,7 @@ from .conftest import ended
 pytestmark = pytest.mark.usefixtures("embedded_once")
 
 NEEDED = 4  # events that unlock a profile here
-WAIT_S = 120.0
+WAIT_S = 600.0
 SMALL: dict[str, Any] = {"images": 1, "steps": 1, "seed": 5, "width": 64, "height": 64}
 Serve = Callable[..., Any]
 
@@ -134,9 +134,10 @@ def ranked(tmp_path_factory: pytest.TempPathFactory, engine: Engine) -> Path:
     async def work(service: Service) -> None:
         assert ACCOUNT not in service.context.accounts.rows, "nothing is drawn before somebody ranks"
         await answer(service, "ann", NEEDED)
-        for _ in range(2):  # the pictures to rank, then their style vectors
-            await service.jobs.idle.wait()
-            await asyncio.sleep(0.5)
+        pool = service.taste.pool
+        while pool._filling is None or not pool._filling.done() or pool._drawn or pool._ready != pool._pictures:
+            await asyncio.sleep(0.01)  # the pictures to rank are drawn, then their style vectors are asked for
+        await service.jobs.idle.wait()
 
     run(folder, work, engine)
     return folder

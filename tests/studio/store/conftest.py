@@ -22,7 +22,7 @@ from salon.studio.store.blobs import digest_of
 from salon.studio.store.rows import JobRow, PictureRow
 from salon.studio.store.store import Store
 
-TIMEOUT = 30.0  # seconds; nothing waits longer
+TIMEOUT = 120.0  # seconds; nothing waits longer
 DAY_MS = 86_400_000
 numbers = itertools.count(1)
 
@@ -101,12 +101,11 @@ class Cluster:
             engine.dispose()
 
     def _run(self, program: str, *arguments: str) -> None:
-        command = [str(self.programs / program), *arguments]
+        command = ["env", f"PGCTLTIMEOUT={4 * TIMEOUT:.0f}", str(self.programs / program), *arguments]
         if os.geteuid() == 0:
             command = ["runuser", "-u", "postgres", "--", *command]
-        done = subprocess.run(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, cwd="/", timeout=60
-        )
+        quiet: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
+        done = subprocess.run(command, cwd="/", timeout=5 * TIMEOUT, **quiet)
         assert done.returncode == 0, done.stderr.decode()
 
 

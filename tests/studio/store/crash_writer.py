@@ -91,7 +91,7 @@ def rounds(number: int, folder: Path, url: str | None = None, seed: int = 0) -> 
         command = [sys.executable, "-m", __spec__.name, "write", str(folder), url or ""]
         process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[3])
         assert process.stdout is not None
-        kill = threading.Timer(20.0, process.kill)  # if it says nothing at all
+        kill = threading.Timer(120.0, process.kill)  # if it says nothing at all
         kill.start()
         try:
             told.add(process.stdout.readline().strip())
@@ -99,7 +99,7 @@ def rounds(number: int, folder: Path, url: str | None = None, seed: int = 0) -> 
         finally:
             process.kill()
             kill.cancel()
-            rest = process.communicate(timeout=20)[0]
+            rest = process.communicate(timeout=120)[0]
         told.update(line for line in rest.split("\n")[:-1] if line)
         told.discard("")
         check(folder, url, told)

@@ -25,18 +25,16 @@ from salon.engine.spec import AdapterUse
 from salon.scheduler.policy import Policy
 from salon.scheduler.tickets import Lane
 from salon.studio.errors import JobFailed, StudioClosed, WorkerLost
-from salon.studio.job import Job
 from salon.studio.scheduling.loop import Loop
 from salon.studio.workers import process
 from salon.studio.workers.client import ALIVE
 from salon.studio.workers.messages import AddAdapter, Drop, Ready, Setup, pack
 from salon.studio.workers.process import Deadlines, ProcessWorker
 
-from ..conftest import BACKEND, TIMEOUT, Solo, add_adapters, check_identity, finals, spec
+from ..conftest import BACKEND, TIMEOUT, Solo, add_adapters, amid, check_identity, finals, spec
 
 MakePorts = Callable[..., list[ProcessWorker]]
-QUICK = Deadlines(start_s=60, beat_s=20, command_s=60, backoff_s=0.05, max_restarts=3)
-SILENT = replace(QUICK, beat_s=2)  # long enough for a worker on a busy machine
+QUICK = Deadlines(start_s=TIMEOUT, beat_s=TIMEOUT, command_s=TIMEOUT, backoff_s=0.05, max_restarts=3)
 
 
 def children() -> set[int]:
@@ -73,14 +71,6 @@ def new_ports(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> It
     assert children() <= before  # nobody is left, not even to be waited for
 
 
-def amid(loop: Loop, request: Any, step: int = 20) -> Job:
-    """A job that has done some steps."""
-    reached = threading.Event()
-    job = loop.submit(request, on_progress=lambda job, done, steps: reached.set() if done >= step else None)
-    assert reached.wait(TIMEOUT)
-    return job
-
-
 def kill(port: ProcessWorker, what: int = signal.SIGKILL) -> None:
     assert port.pid is not None
     os.kill(port.pid, what)
@@ -90,29 +80,55 @@ LONG = spec(steps=200, solver="heun", seed=5, adapters=(AdapterUse("page", 0.5, 
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
-def test_a_dead_or_silent_worker_is_replaced(new_ports: MakePorts, solo: Solo, how: int) -> None:
+def test_a_dead_or_silent_worker_is_replaced(
+    new_ports: MakePorts, solo: Solo, monkeypatch: pytest.MonkeyPatch, how: int
+) -> None:
     """Its jobs run again on its successor, which knows the adapters too, and everybody ends exactly once."""
-    ports = new_ports(deadlines=SILENT if how == signal.SIGSTOP else QUICK)
+    watches: list[Any] = []
+
+    class Watch(process._Watch):
+        def __init__(self, deadlines: Deadlines) -> None:
+            super().__init__(deadlines)
+            watches.append(self)
+
+    monkeypatch.setattr(process, "_Watch", Watch)
+    ports = new_ports()
     with Loop(ports, start_timeout_s=TIMEOUT) as loop:
         add_adapters(loop)
         job = amid(loop, LONG)
         waiting = loop.submit(spec(seed=6), lane=Lane.RELAX)
         first = ports[0].pid
         kill(ports[0], how)
+        if how == signal.SIGSTOP:  # from now on, and in this life alone: a busy machine's worker may be silent as long
+            watches[0]._deadlines = replace(QUICK, beat_s=0.5)
+        loop.release()
         for each in (job, waiting):
             np.testing.assert_array_equal(each.result(TIMEOUT), solo(each.spec))
             assert finals(each) == ["done"]
         assert ports[0].pid != first
         requeued = [event for event in job.events(TIMEOUT) if event.kind == "requeued"]
         assert len(requeued) == 1
-        assert ("killed by signal 9" if how == signal.SIGKILL else "no sign of life for 2 s") in requeued[0].reason
+        assert ("killed by signal 9" if how == signal.SIGKILL else "no sign of life for 0.5 s") in requeued[0].reason
 
 
-def test_a_step_that_never_ends_has_a_deadline(new_ports: MakePorts, solo: Solo) -> None:
+# What a worker's Python runs first (PYTHONPATH): its steps do not end, on however fast a machine.
+HANGS = """
+import sys, time
+if "salon.studio.workers.main" in sys.orig_argv:
+    from salon.engine.engine import Engine
+    Engine.step = lambda *_: time.sleep(3600)
+"""
+
+
+def test_a_step_that_never_ends_has_a_deadline(
+    new_ports: MakePorts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The worker beats, but does not answer."""
-    ports = new_ports(deadlines=Deadlines(start_s=20, beat_s=20, command_s=0.4, backoff_s=0.05, max_restarts=1))
+    (tmp_path / "sitecustomize.py").write_text(HANGS)
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
+    ports = new_ports(deadlines=replace(QUICK, command_s=0.4, max_restarts=1))
     with Loop(ports, start_timeout_s=TIMEOUT) as loop:
-        job = loop.submit(spec(width=720, height=720, steps=200))  # a step of seconds
+        job = loop.submit(spec())
         with pytest.raises(JobFailed, match="no answer to a command for 0.4 s; it was started 2 times, and is given"):
             job.result(TIMEOUT)
         assert finals(job) == ["failed"]
@@ -141,8 +157,8 @@ def test_close_amid_work_leaves_nothing(new_ports: MakePorts) -> None:
     loop = Loop(ports, start_timeout_s=TIMEOUT).start()
     jobs = [loop.submit(spec(width=512, height=512, steps=200, seed=i), account=str(i)) for i in range(3)]
     start = time.monotonic()
-    loop.close()
-    assert time.monotonic() - start < 5
+    loop.close(10 * TIMEOUT)
+    assert time.monotonic() - start < TIMEOUT  # and not as long as the jobs, or as it may take
     for job in jobs:
         assert finals(job) == ["cancelled"]
         assert job.reason == "studio closed"
@@ -151,14 +167,11 @@ def test_close_amid_work_leaves_nothing(new_ports: MakePorts) -> None:
 
 
 def test_a_worker_that_cannot_load_says_why(new_ports: MakePorts) -> None:
-    start = time.monotonic()
     for setup, words in (
         ({"model": b"/nowhere"}, "ModelNotFound: /nowhere"),
         ({"backend": "abacus"}, "UnknownBackend"),
     ):
-        with pytest.raises(WorkerLost, match=words):
-            Loop([new_ports(**setup)[-1]], start_timeout_s=TIMEOUT).start()
-    assert time.monotonic() - start < TIMEOUT
+        assert words in first_word(new_ports(**setup))
 
 
 def test_a_command_that_cannot_be_said_is_a_lost_worker(
@@ -198,6 +211,7 @@ def test_a_killed_process_that_stays_is_left_behind(
     with Loop(ports, start_timeout_s=TIMEOUT) as loop:
         job = amid(loop, spec(steps=200, seed=5))
         kill(ports[0])
+        loop.release()
         np.testing.assert_array_equal(job.result(TIMEOUT), solo(job.spec))
         (requeued,) = [event for event in job.events(TIMEOUT) if event.kind == "requeued"]
         assert "killed by signal 9" in requeued.reason
@@ -222,6 +236,7 @@ def test_a_new_worker_is_told_the_adapters_of_its_jobs_and_no_others(
         assert told == []
         job = amid(loop, spec(steps=200, seed=6, adapters=(AdapterUse("page", 0.5, "null"),)))
         kill(ports[0])
+        loop.release()
         np.testing.assert_array_equal(job.result(TIMEOUT), solo(job.spec))
         assert sorted(told) == ["null", "null", "page", "page"], "once in each life"
         again = loop.submit(spec(seed=7, adapters=(AdapterUse("page", 0.5, "null"),)))
@@ -240,6 +255,7 @@ def test_a_model_that_is_away_for_a_while_loses_nothing(
         job = amid(loop, spec(steps=200, seed=5))
         model.rename(away)
         kill(ports[0])
+        loop.release()
         end = time.monotonic() + TIMEOUT
         while loop.snapshot().workers[0].losses < 2:  # it was killed, and then not loaded
             assert time.monotonic() < end
@@ -256,6 +272,7 @@ def test_a_model_that_stays_away_is_given_up(new_ports: MakePorts, tiny: Path, t
         job = amid(loop, spec(steps=200, seed=5))
         shutil.rmtree(model)
         kill(ports[0])
+        loop.release()
         words = "no worker is left; .* not loaded again: ModelNotFound: .*; it was started 2 times, and is given up"
         with pytest.raises(JobFailed, match=words):
             job.result(TIMEOUT)
@@ -275,6 +292,14 @@ def test_workers_that_would_differ_do_not_work_together(new_ports: MakePorts, ca
         assert loop.submit(spec()).result(TIMEOUT).shape == (1, 16, 16, 3)
 
 
+def command_of(pid: int) -> bytes:
+    """The command line of a process; nothing of one that has ended."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return b""
+
+
 def test_a_worker_ends_with_its_parent(tiny: Path, tmp_path: Path) -> None:
     """The parent is killed, and cannot clean up: the worker notices, and does."""
     code = (
@@ -285,7 +310,7 @@ def test_a_worker_ends_with_its_parent(tiny: Path, tmp_path: Path) -> None:
         f"port = ProcessWorker(Setup(model={os.fsencode(tiny)!r}, backend={BACKEND!r}, threads=1))\n"
         "loop = Loop([port]).start()\n"
         "print(port.pid, flush=True)\n"
-        "time.sleep(60)\n"
+        "time.sleep(600)\n"
     )
     places = os.environ | {"TMPDIR": str(tmp_path)}
     parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env=places)
@@ -296,7 +321,7 @@ def test_a_worker_ends_with_its_parent(tiny: Path, tmp_path: Path) -> None:
     parent.wait(TIMEOUT)
     parent.stdout.close()
     end = time.monotonic() + TIMEOUT
-    while Path(f"/proc/{pid}/cmdline").exists() and b"workers.main" in Path(f"/proc/{pid}/cmdline").read_bytes():
+    while b"workers.main" in command_of(pid):
         assert time.monotonic() < end
         time.sleep(0.02)
     assert not list(tmp_path.glob("salon-*"))
@@ -388,8 +413,10 @@ import os, sys, threading
 from salon.studio.errors import StudioClosed
 from salon.studio.studio import Studio
 studio = Studio({model!r}, backend={backend!r}, threads=1, process=True)
+studio.loop.hold()
 job = studio.imagine("a red apple", images=1, steps=200, seed=1)
 job.pause()
+studio.loop.release()
 done = studio.imagine("a red apple", images=1, steps=1, seed=1)
 done.result(60)
 if os.fork() == 0:
@@ -417,7 +444,7 @@ def test_a_studio_in_a_forked_child(tiny: Path, tmp_path: Path) -> None:
     """faults.md 10: `result()` waited for ever in the child, and the child's end removed the parent's folder."""
     code = FORK.format(model=str(tiny), backend=BACKEND)
     places = os.environ | {"TMPDIR": str(tmp_path)}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, env=places)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=4 * TIMEOUT, env=places)
     first, last = done.stdout.splitlines()
     assert first.startswith("0 (1, ")
     assert last == "closed []"
