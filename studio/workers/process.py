@@ -277,9 +277,10 @@ def _private_folder() -> Iterator[str]:
         ) from error
     remove = partial(_remove, folder, os.getpid())
     atexit.register(remove)
-    alive = open(Path(folder) / ALIVE, "wb")  # noqa: SIM115 - locked for as long as the folder is wanted
+    alive = open(Path(folder) / f"{ALIVE}.new", "wb")  # noqa: SIM115 - locked for as long as the folder is wanted
     try:
         fcntl.flock(alive, fcntl.LOCK_EX)
+        os.rename(alive.name, Path(folder) / ALIVE)  # only now, or a sweep could take the folder for a dead one's
         size = len(os.fsencode(f"{folder}/w"))
         if size > zmq.IPC_PATH_MAX_LEN:
             raise _Unstartable(

@@ -29,7 +29,7 @@ def ground(tmp_path_factory: pytest.TempPathFactory) -> Path:
     program = tmp_path_factory.mktemp("ground") / "ground"
     sources = [str(ROOT / "csrc" / name) for name in SOURCES if (ROOT / "csrc" / name).exists()]
     flags = ["-std=c++20", "-O1", "-pthread", f"-I{ROOT / 'csrc'}", "-o", str(program)]
-    subprocess.run([compiler, *flags, str(Path(__file__).with_name("ground.cpp")), *sources], check=True, timeout=120)
+    subprocess.run([compiler, *flags, str(Path(__file__).with_name("ground.cpp")), *sources], check=True, timeout=600)
     return program
 
 

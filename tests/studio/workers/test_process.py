@@ -451,6 +451,22 @@ def test_a_studio_in_a_forked_child(tiny: Path, tmp_path: Path) -> None:
     assert done.returncode == 0
 
 
+def test_a_folder_is_swept_at_no_moment_of_its_making(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of two servers that started at the same time, one removed the folder of the other's socket."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    lock = fcntl.flock
+
+    def late(file: Any, how: int) -> None:
+        if how == fcntl.LOCK_EX:
+            process._sweep(str(tmp_path))  # the other server's
+        lock(file, how)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    with process._private_folder() as folder:
+        assert Path(folder, ALIVE).exists()
+    assert not list(tmp_path.iterdir())
+
+
 def test_the_folder_of_a_killed_process_goes_when_the_next_one_starts(
     new_ports: MakePorts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
