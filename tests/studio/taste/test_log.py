@@ -80,7 +80,7 @@ def test_the_latest_like_and_grid_are_found() -> None:
 
 def test_a_hundred_thousand_events_are_followed_in_less_than_two_seconds() -> None:
     rows = [row(event) for event in range(1, 100_001)]
-    started = time.process_time()
+    started = time.thread_time()
     log = log_of(*rows)
     assert log.count("p1", "m") == 100_000
-    assert time.process_time() - started < 2.0
+    assert time.thread_time() - started < 2.0
