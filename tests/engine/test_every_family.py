@@ -116,7 +116,7 @@ def test_the_command_line_draws_from_each_without_torch(folders: dict[str, Path]
     environment = {key: value for key, value in os.environ.items() if key != "SALON_SERVER"}
     done = subprocess.run(
         [sys.executable, "-c", ALONE, ",".join(BLOCKED), *folders], cwd=tmp_path, env=environment,
-        capture_output=True, text=True, timeout=120,
+        capture_output=True, text=True, timeout=600,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     seen = set()

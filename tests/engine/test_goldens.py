@@ -47,6 +47,6 @@ def test_a_machine_with_older_libraries_draws_the_same() -> None:
         "OPENBLAS_CORETYPE": "Nehalem",
     }  # fmt: skip
     command = [sys.executable, goldens.__file__, "--show", isa, dtype]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stderr
     assert goldens.changed(KEPT["pictures"][f"{isa} {dtype}"], json.loads(done.stdout)) == []

@@ -313,7 +313,7 @@ print(CpuOps().threads, len(os.sched_getaffinity(0)))
 def test_threads_are_one_for_each_usable_core(one: str) -> None:
     """house.md 6: a default of one thread was noticed by nothing but the clock."""
     env = {key: value for key, value in os.environ.items() if key != "SALON_THREADS"} | {"ONE": one}
-    run = subprocess.run([sys.executable, "-c", THREADS], env=env, capture_output=True, text=True, timeout=60)
+    run = subprocess.run([sys.executable, "-c", THREADS], env=env, capture_output=True, text=True, timeout=300)
     threads, cores = map(int, run.stdout.split())
     assert threads == min(cores, allowed_cores())
 

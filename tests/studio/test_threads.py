@@ -117,7 +117,7 @@ def test_under_gevent_worker_processes_are_refused(tiny: Path) -> None:
     """faults.md 9: `Studio(process=True)` waited for ever where gevent had replaced threads."""
     pytest.importorskip("gevent")
     code = GEVENT.format(model=str(tiny), backend=BACKEND)
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=600)
     refused, shape = done.stdout.splitlines()
     assert refused.startswith("GreenThreads worker process: got threads replaced by gevent, allowed Python's own")
     assert "process=False" in refused
