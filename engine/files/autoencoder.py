@@ -12,9 +12,8 @@ from typing import Any, Final
 from ..tensor_file import TensorFile, TensorInfo
 from ..weights import vae_normed
 from ..weights.vae import ARCHITECTURE
-from .renamed import FileComponent, Piece, count_of, shape_of
+from .renamed import AUTOENCODER, FileComponent, Piece, count_of, prefix_with, shape_of
 
-PREFIXES: Final = ("", "vae.", "first_stage_model.")
 MARK: Final = "decoder.up.0.block.0.norm1.weight"
 MARK_DIFFUSERS: Final = "decoder.up_blocks.0.resnets.0.norm1.weight"
 KIND: Final = ("diffusers", ARCHITECTURE)
@@ -37,10 +36,7 @@ _MIDDLE: Final = re.compile(r"(encoder|decoder)\.mid\.(block_[12]|attn_1)\.(.+)"
 
 def prefix_of(file: TensorFile) -> str | None:
     """Return what stands before the names of an autoencoder's arrays in a file; None: the file has none."""
-    for prefix in PREFIXES:
-        if f"{prefix}{MARK}" in file.tensors or f"{prefix}{MARK_DIFFUSERS}" in file.tensors:
-            return prefix
-    return None
+    return prefix_with(file, AUTOENCODER, {MARK}, {MARK_DIFFUSERS})
 
 
 def autoencoder(file: TensorFile, prefix: str, values: Mapping[str, Any]) -> FileComponent:

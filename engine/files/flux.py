@@ -5,17 +5,16 @@ Alone (`flux1-dev.safetensors`), or within a file that has text encoders and aut
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
-from ..errors import UnknownArchitecture
 from ..tensor_file import TensorFile, TensorInfo
 from ..weights.flux import ARCHITECTURE, FluxConfig
-from .lone import LoneDenoiser, not_in_shapes
-from .renamed import FileComponent, Piece, Ranges, count_of, shape_of, thirds
+from .blocks import ATTENTION, FUSED, NORM_OUT, Layout
+from .heads import heads_of, unknown_axes, want_head
+from .lone import LoneDenoiser
+from .renamed import DENOISER, FileComponent, Ranges, count_of, prefix_with, shape_of, thirds
 
-PREFIXES: Final = ("", "model.diffusion_model.")
 MARK: Final = "double_blocks.0.img_attn.norm.query_norm.scale"
 # Files that have the mark too, and are of another family: a key of theirs -> what it is.
 OTHERS: Final = ("single_stream_modulation.lin.weight", "distilled_guidance_layer.in_proj.bias")
@@ -41,12 +40,7 @@ _TOP: Final = {
 _DOUBLE: Final = {
     "img_mod.lin": "norm1.linear",
     "txt_mod.lin": "norm1_context.linear",
-    "img_attn.proj": "attn.to_out.0",
-    "txt_attn.proj": "attn.to_add_out",
-    "img_attn.norm.query_norm": "attn.norm_q",
-    "img_attn.norm.key_norm": "attn.norm_k",
-    "txt_attn.norm.query_norm": "attn.norm_added_q",
-    "txt_attn.norm.key_norm": "attn.norm_added_k",
+    **ATTENTION,
     "img_mlp.0": "ff.net.0.proj",
     "img_mlp.2": "ff.net.2",
     "txt_mlp.0": "ff_context.net.0.proj",
@@ -58,19 +52,22 @@ _SINGLE: Final = {
     "norm.query_norm": "attn.norm_q",
     "norm.key_norm": "attn.norm_k",
 }
-_FUSED: Final = {
-    "img_attn.qkv": ("attn.to_q", "attn.to_k", "attn.to_v"),
-    "txt_attn.qkv": ("attn.add_q_proj", "attn.add_k_proj", "attn.add_v_proj"),
-}
-_BLOCK: Final = re.compile(r"(double|single)_blocks\.(\d+)\.(.+)")
+
+
+def _attention_and_up(rows: int) -> Iterator[tuple[str, Ranges]]:
+    """Yield what lies in a single block's first layer: q, k, v, and the MLP's four times as many rows."""
+    one = rows // 7
+    yield from zip(FUSED["img_attn.qkv"], thirds(3 * one), strict=True)
+    yield "proj_mlp", ((3 * one, rows),)
+
+
+LAYOUT: Final = Layout(_TOP, _DOUBLE, _SINGLE, {"linear1": _attention_and_up})
 
 
 def prefix_of(file: TensorFile) -> str | None:
     """Return what stands before the names of FLUX.1's arrays in a file; None: the file has no such model."""
-    for prefix in PREFIXES:
-        if f"{prefix}{MARK}" in file.tensors and not any(f"{prefix}{key}" in file.tensors for key in OTHERS):
-            return prefix
-    return next((prefix for prefix in PREFIXES if _is_own(file, prefix)), None)
+    prefix = prefix_with(file, DENOISER, {MARK}, without=OTHERS)
+    return prefix_with(file, DENOISER, OWN_MARKS, without=OWN_OTHERS) if prefix is None else prefix
 
 
 def embeds_guidance(file: TensorFile, prefix: str) -> bool:
@@ -91,24 +88,17 @@ def transformer(file: TensorFile, prefix: str) -> FileComponent:
         norm = f"{prefix}{blocks}.0.attn.norm_q.weight"
     exact, usual = _config(file, prefix, key, norm), {"axes_dims_rope": list(AXES)}
     head, heads = exact["attention_head_dim"], exact["num_attention_heads"]
-    found = f"heads of {head} columns"
     if own:
-        what = "columns of a head for each axis of the rotation (axes_dims_rope)"
-        unknown = None if head == HEAD else not_in_shapes(file, norm, what, found, "transformer")
+        unknown = unknown_axes(file, norm, head, HEAD)
         return LoneDenoiser("transformer", kind, file, prefix, exact, usual, FluxConfig.read, unknown=unknown)
-    if head != HEAD:
-        raise UnknownArchitecture(
-            "head width", path=file.path, key=norm, expected=f"{HEAD}, as all of FLUX.1 have it",
-            found=f"{head}, in {heads} heads", remedy="use a folder in diffusers' layout, whose config.json says more",
-        )  # fmt: skip
-    pieces = dict(_pieces(file.tensors, prefix))
+    want_head(file, norm, head, HEAD, "as all of FLUX.1 have it", f"{head}, in {heads} heads")
+    pieces = dict(LAYOUT.pieces(file.tensors, prefix))
     return FileComponent("transformer", kind, file, pieces, {"_class_name": ARCHITECTURE, **usual, **exact})
 
 
 def _is_own(file: TensorFile, prefix: str) -> bool:
     """Return whether a file has a transformer in diffusers' layout behind a prefix."""
-    has = [f"{prefix}{mark}" in file.tensors for mark in OWN_MARKS]
-    return all(has) and not any(f"{prefix}{key}" in file.tensors for key in OWN_OTHERS)
+    return prefix_with(file, (prefix,), OWN_MARKS, without=OWN_OTHERS) is not None
 
 
 def _key_of(file: TensorFile, prefix: str) -> Callable[[str], str]:
@@ -127,12 +117,7 @@ def _config(file: TensorFile, prefix: str, key: Callable[[str], str], norm: str)
         norm: that of a norm as wide as a head.
     """
     width, channels = shape_of(file, key("x_embedder.weight"), 2)
-    (head,) = shape_of(file, norm, 1)
-    if width % head:
-        raise UnknownArchitecture(
-            "head width", path=file.path, key=norm, expected=f"a divisor of {width}", found=str(head),
-            remedy="the file is no transformer of FLUX.1: take another",
-        )  # fmt: skip
+    head, heads = heads_of(file, norm, width, "FLUX.1")
     own = _is_own(file, prefix)
     double, single = ("transformer_", "single_transformer_") if own else ("double_", "single_")
     return {
@@ -141,7 +126,7 @@ def _config(file: TensorFile, prefix: str, key: Callable[[str], str], norm: str)
         "num_layers": count_of(file, f"{prefix}{double}blocks."),
         "num_single_layers": count_of(file, f"{prefix}{single}blocks."),
         "attention_head_dim": head,
-        "num_attention_heads": width // head,
+        "num_attention_heads": heads,
         "joint_attention_dim": shape_of(file, key("context_embedder.weight"), 2)[1],
         "pooled_projection_dim": shape_of(file, key("time_text_embed.text_embedder.linear_1.weight"), 2)[1],
         "guidance_embeds": embeds_guidance(file, prefix),
@@ -155,55 +140,18 @@ def layers(double: int, single: int, rows: Mapping[str, int]) -> dict[str, list[
         double, single: numbers of blocks.
         rows: diffusers' names of all linear layers -> their rows.
     """
-    own = [*_TOP, "final_layer.adaLN_modulation.1"]
+    own = [*_TOP, NORM_OUT]
     for i in range(double):
-        own += [f"double_blocks.{i}.{name}" for name in (*_DOUBLE, *_FUSED)]
+        own += [f"double_blocks.{i}.{name}" for name in (*_DOUBLE, *FUSED)]
     own += [f"single_blocks.{i}.{name}" for i in range(single) for name in (*_SINGLE, "linear1")]
     found: dict[str, list[tuple[str, Ranges]]] = {}
     for name in own:
         # A layer's rows are those of all that lie in it, which its pieces name; how many they are is asked first.
-        inside = [piece for piece, _ in _pieces({f"{name}.weight": TensorInfo("F32", (7, 1), 0, 0)}, "")]
+        inside = [piece for piece, _ in LAYOUT.pieces({f"{name}.weight": TensorInfo("F32", (7, 1), 0, 0)}, "")]
         inside = [piece.removesuffix(".weight") for piece in inside]
         if not all(piece in rows for piece in inside):
             continue  # a norm, or an embedding that the model does not have
         total = sum(rows[piece] for piece in inside)
-        pieces = dict(_pieces({f"{name}.weight": TensorInfo("F32", (total, 1), 0, 0)}, ""))
+        pieces = dict(LAYOUT.pieces({f"{name}.weight": TensorInfo("F32", (total, 1), 0, 0)}, ""))
         found[name] = [(piece, pieces[f"{piece}.weight"].rows or ((0, rows[piece]),)) for piece in inside]
     return found
-
-
-def _pieces(tensors: Mapping[str, TensorInfo], prefix: str) -> Iterator[tuple[str, Piece]]:
-    """Yield diffusers' name and place of every array behind the prefix. An unknown one keeps its name, and so is told
-    as a weight that the architecture does not have."""
-    for key, info in tensors.items():
-        if prefix and not key.startswith(prefix):
-            continue
-        name, _, part = key[len(prefix) :].rpartition(".")
-        part = "weight" if part == "scale" else part
-        rows = info.shape[0] if info.shape else 0
-        if name in _TOP:
-            yield f"{_TOP[name]}.{part}", Piece(key)
-        elif name == "final_layer.adaLN_modulation.1":  # shift, scale; diffusers has scale, shift
-            yield f"norm_out.linear.{part}", Piece(key, ((rows // 2, rows), (0, rows // 2)))
-        elif (match := _BLOCK.fullmatch(name)) is not None:
-            yield from _block(match[1], match[2], match[3], part, key, rows)
-        else:
-            yield key, Piece(key)
-
-
-def _block(kind: str, number: str, name: str, part: str, key: str, rows: int) -> Iterator[tuple[str, Piece]]:
-    """Yield the arrays of a block that lie in one of the file's."""
-    at = f"{'transformer' if kind == 'double' else 'single_transformer'}_blocks.{number}"
-    names = _DOUBLE if kind == "double" else _SINGLE
-    if name in names:
-        yield f"{at}.{names[name]}.{part}", Piece(key)
-    elif kind == "double" and name in _FUSED:
-        for to, ranges in zip(_FUSED[name], thirds(rows), strict=True):
-            yield f"{at}.{to}.{part}", Piece(key, ranges)
-    elif kind == "single" and name == "linear1":  # q, k, v, and the MLP's four times as many rows
-        one = rows // 7
-        for to, ranges in zip(_FUSED["img_attn.qkv"], thirds(3 * one), strict=True):
-            yield f"{at}.{to}.{part}", Piece(key, ranges)
-        yield f"{at}.proj_mlp.{part}", Piece(key, ((3 * one, rows),))
-    else:
-        yield key, Piece(key)

@@ -8,13 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Final
 
-from ..errors import UnknownArchitecture
 from ..tensor_file import TensorFile
 from ..weights.krea2 import ARCHITECTURE, Krea2Config
-from .lone import LoneDenoiser, not_in_shapes
-from .renamed import FileComponent, Piece, count_of, shape_of
+from .heads import heads_of, unknown_axes, want_head
+from .lone import LoneDenoiser
+from .renamed import DENOISER, FileComponent, Piece, count_of, prefix_with, shape_of
 
-PREFIXES: Final = ("", "model.diffusion_model.")
 MARK: Final = "txtfusion.projector.weight"
 OWN_MARK: Final = "text_fusion.projector.weight"  # in diffusers' layout
 HEAD: Final = 128  # the one head width of the originals, with these columns for each axis of the rotation
@@ -51,8 +50,7 @@ _INSIDE: Final = {
 
 def prefix_of(file: TensorFile) -> str | None:
     """Return what stands before the names of Krea 2's arrays in a file; None: the file has no such model."""
-    known = (prefix for prefix in PREFIXES if {f"{prefix}{MARK}", f"{prefix}{OWN_MARK}"} & file.tensors.keys())
-    return next(known, None)
+    return prefix_with(file, DENOISER, {MARK}, {OWN_MARK})
 
 
 def transformer(file: TensorFile, prefix: str) -> FileComponent:
@@ -65,16 +63,10 @@ def transformer(file: TensorFile, prefix: str) -> FileComponent:
     own = f"{prefix}{OWN_MARK}" in file.tensors
     exact, norm = _config(file, prefix, own)
     head, usual = exact["attention_head_dim"], {"axes_dims_rope": list(AXES)}
-    found = f"heads of {head} columns"
     if own:
-        what = "columns of a head for each axis of the rotation (axes_dims_rope)"
-        unknown = None if head == HEAD else not_in_shapes(file, norm, what, found, "transformer")
+        unknown = unknown_axes(file, norm, head, HEAD)
         return LoneDenoiser("transformer", kind, file, prefix, exact, usual, Krea2Config.read, unknown=unknown)
-    if head != HEAD:
-        raise UnknownArchitecture(
-            "head width", path=file.path, key=norm, expected=f"{HEAD}, as Krea 2 has it", found=found,
-            remedy="use a folder in diffusers' layout, whose config.json says more",
-        )  # fmt: skip
+    want_head(file, norm, head, HEAD, "as Krea 2 has it")
     pieces = dict(_pieces(file, prefix))
     return FileComponent("transformer", kind, file, pieces, {"_class_name": ARCHITECTURE, **usual, **exact})
 
@@ -123,20 +115,16 @@ def _config(file: TensorFile, prefix: str, own: bool) -> tuple[dict[str, Any], s
 
     width, channels = shape_of(file, key("img_in.weight"), 2)
     text = shape_of(file, key("txt_in.linear_1.weight"), 2)[1]
-    head, kv, inner = block("transformer_blocks.0")
     norm = key("transformer_blocks.0.attn.norm_q.weight")
-    if width % head:
-        raise UnknownArchitecture(
-            "head width", path=file.path, key=norm, expected=f"a divisor of {width}", found=str(head),
-            remedy="the file is no transformer of Krea 2: take another",
-        )  # fmt: skip
+    head, kv, inner = block("transformer_blocks.0")
+    _, heads = heads_of(file, norm, width, "Krea 2")
     fusion = "text_fusion.layerwise_blocks", "text_fusion.refiner_blocks"
     text_head, text_kv, text_inner = block(f"{fusion[0]}.0")
     return {
         "in_channels": channels,
         "num_layers": count_of(file, key("transformer_blocks") + "."),
         "attention_head_dim": head,
-        "num_attention_heads": width // head,
+        "num_attention_heads": heads,
         "num_key_value_heads": kv,
         "intermediate_size": inner,
         "timestep_embed_dim": shape_of(file, key("time_embed.linear_1.weight"), 2)[1],

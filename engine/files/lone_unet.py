@@ -8,10 +8,9 @@ from typing import Any, Final
 from ..tensor_file import TensorFile
 from ..weights.unet import ADDED, ARCHITECTURE, UNetConfig
 from .lone import LoneDenoiser, not_in_shapes
-from .renamed import Piece, count_of, shape_of
+from .renamed import DENOISER, Piece, count_of, prefix_with, shape_of
 from .unet import HEAD, HEADS, TIME_CHANNELS, V_PREDICTION, ZERO_SNR
 
-PREFIXES: Final = ("", "model.diffusion_model.")
 MARKS: Final = ("conv_in.weight", "time_embedding.linear_1.weight", "down_blocks.0.resnets.0.conv1.weight")
 OTHERS: Final = ("controlnet_cond_embedding.conv_in.weight", "controlnet_down_blocks.0.weight")  # of ControlNets
 LABELS: Final = "add_embedding.linear_1.weight"  # of SDXL alone
@@ -20,10 +19,7 @@ MIDDLE: Final = "mid_block.attentions.0"
 
 def prefix_of(file: TensorFile) -> str | None:
     """Return what stands before the names of a UNet's arrays in diffusers' layout; None: the file has none."""
-    for prefix in PREFIXES:
-        if all(f"{prefix}{mark}" in file.tensors for mark in MARKS):
-            return None if any(f"{prefix}{key}" in file.tensors for key in OTHERS) else prefix
-    return None
+    return prefix_with(file, DENOISER, MARKS, without=OTHERS)
 
 
 def is_xl(file: TensorFile, prefix: str) -> bool:

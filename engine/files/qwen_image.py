@@ -11,13 +11,12 @@ import re
 from pathlib import Path
 from typing import Any, Final
 
-from ..errors import UnknownArchitecture
 from ..tensor_file import TensorFile
 from ..weights.qwen_image import ARCHITECTURE, PATCH, QwenImageConfig
-from .lone import LoneDenoiser, not_in_shapes, says_nothing
-from .renamed import Piece, count_of, shape_of
+from .heads import heads_of, unknown_axes
+from .lone import LoneDenoiser, says_nothing
+from .renamed import DENOISER, Piece, count_of, prefix_with, shape_of
 
-PREFIXES: Final = ("", "model.diffusion_model.")
 MARK: Final = "transformer_blocks.0.img_mod.1.weight"
 OTHERS: Final = ("txt_in.text_norm.weight",)  # of files that have the mark too, and are of another family
 HEAD: Final = 128  # the one head width of the originals, with these columns for each axis of the rotation
@@ -37,10 +36,7 @@ def edits(path: Path) -> bool | None:
 
 def prefix_of(file: TensorFile) -> str | None:
     """Return what stands before the names of Qwen-Image's arrays in a file; None: the file has no such model."""
-    for prefix in PREFIXES:
-        if f"{prefix}{MARK}" in file.tensors and not any(f"{prefix}{key}" in file.tensors for key in OTHERS):
-            return prefix
-    return None
+    return prefix_with(file, DENOISER, {MARK}, without=OTHERS)
 
 
 def transformer(file: TensorFile, prefix: str) -> LoneDenoiser:
@@ -56,11 +52,9 @@ def transformer(file: TensorFile, prefix: str) -> LoneDenoiser:
     still = f"{prefix}{STILL}" in file.tensors
     if still or not nameless:  # else the folder of the model says it
         exact["zero_cond_t"] = still or bool(edits(file.path)) and STILL_VERSION in file.path.stem
-    what = "columns of a head for each axis of the rotation (axes_dims_rope)"
-    found = f"heads of {head} columns"
     return LoneDenoiser(
         "transformer", ("diffusers", ARCHITECTURE), file, prefix, exact, usual, QwenImageConfig.read, pieces=pieces,
-        unknown=None if head == HEAD else not_in_shapes(file, norm, what, found, "transformer"), nameless=nameless,
+        unknown=unknown_axes(file, norm, head, HEAD), nameless=nameless,
     )  # fmt: skip
 
 
@@ -68,18 +62,13 @@ def _config(file: TensorFile, prefix: str) -> tuple[dict[str, Any], str]:
     """Return what the shapes say of diffusers' config.json, and the name of a norm as wide as a head."""
     width, channels = shape_of(file, f"{prefix}img_in.weight", 2)
     norm = f"{prefix}transformer_blocks.0.attn.norm_q.weight"
-    (head,) = shape_of(file, norm, 1)
-    if width % head:
-        raise UnknownArchitecture(
-            "head width", path=file.path, key=norm, expected=f"a divisor of {width}", found=str(head),
-            remedy="the file is no transformer of Qwen-Image: take another",
-        )  # fmt: skip
+    head, heads = heads_of(file, norm, width, "Qwen-Image")
     return {
         "patch_size": PATCH,
         "in_channels": channels,
         "out_channels": shape_of(file, f"{prefix}proj_out.weight", 2)[0] // (PATCH * PATCH),
         "num_layers": count_of(file, f"{prefix}transformer_blocks."),
         "attention_head_dim": head,
-        "num_attention_heads": width // head,
+        "num_attention_heads": heads,
         "joint_attention_dim": shape_of(file, f"{prefix}txt_in.weight", 2)[1],
     }, norm

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,8 @@ from ..errors import MissingKey, WrongShape
 from ..tensor_file import TensorFile, TensorInfo
 
 Ranges = tuple[tuple[int, int], ...]
+DENOISER: Final = ("", "model.diffusion_model.")  # what stands before a denoiser's names: nothing, if it is alone
+AUTOENCODER: Final = ("", "vae.", "first_stage_model.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +177,23 @@ def shape_of(file: TensorFile, key: str, axes: int) -> tuple[int, ...]:
         expected, found = f"{axes} axes, none of them empty", str(list(info.shape))
         raise WrongShape("wrong shape", path=file.path, key=key, expected=expected, found=found)
     return info.shape
+
+
+def prefix_with(
+    file: TensorFile, prefixes: Sequence[str], *marks: Collection[str], without: Collection[str] = ()
+) -> str | None:
+    """Return the first prefix behind which a file has what tells a component; None: there is none.
+
+    Args:
+        marks: names of arrays, in groups: all of a group are there.
+        without: names of which none is there, since others that have the marks have them.
+    """
+
+    def has(prefix: str, names: Collection[str]) -> list[bool]:
+        return [f"{prefix}{name}" in file.tensors for name in names]
+
+    fits = (each for each in prefixes if any(all(has(each, group)) for group in marks) and not any(has(each, without)))
+    return next(fits, None)
 
 
 def count_of(file: TensorFile, prefix: str) -> int:

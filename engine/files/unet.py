@@ -14,9 +14,8 @@ from typing import Any, Final
 from ..errors import UnknownArchitecture
 from ..tensor_file import TensorFile
 from ..weights.unet import ADDED, ARCHITECTURE
-from .renamed import FileComponent, Piece, count_of, shape_of
+from .renamed import DENOISER, FileComponent, Piece, count_of, prefix_with, shape_of
 
-PREFIXES: Final = ("model.diffusion_model.", "")
 MARK: Final = "input_blocks.0.0.weight"
 LABELS: Final = "label_emb.0.0.weight"  # of SDXL alone
 TIME_CHANNELS: Final = 256  # of each of SDXL's sizes
@@ -55,7 +54,7 @@ class _Shape:
 
 def prefix_of(file: TensorFile) -> str | None:
     """Return what stands before the names of a UNet's arrays in a file; None: the file has none."""
-    return next((prefix for prefix in PREFIXES if f"{prefix}{MARK}" in file.tensors), None)
+    return prefix_with(file, DENOISER[::-1], {MARK})
 
 
 def is_xl(file: TensorFile, prefix: str) -> bool:

@@ -11,9 +11,8 @@ from typing import Any, Final
 
 from ..tensor_file import TensorFile, TensorInfo
 from ..weights.qwen_vae import ARCHITECTURE, LATENTS_MEAN, LATENTS_STD
-from .renamed import FileComponent, Piece, shape_of
+from .renamed import AUTOENCODER, FileComponent, Piece, prefix_with, shape_of
 
-PREFIXES: Final = ("", "vae.", "first_stage_model.")
 MARK: Final = "decoder.middle.0.residual.0.gamma"
 MARK_DIFFUSERS: Final = "decoder.mid_block.resnets.0.norm1.gamma"
 KIND: Final = ("diffusers", ARCHITECTURE)
@@ -41,10 +40,7 @@ _LEVEL: Final = re.compile(r"(encoder\.downsamples|decoder\.upsamples)\.(\d+)\.(
 
 def prefix_of(file: TensorFile) -> str | None:
     """Return what stands before the names of an autoencoder's arrays in a file; None: the file has none."""
-    for prefix in PREFIXES:
-        if f"{prefix}{MARK}" in file.tensors or f"{prefix}{MARK_DIFFUSERS}" in file.tensors:
-            return prefix
-    return None
+    return prefix_with(file, AUTOENCODER, {MARK}, {MARK_DIFFUSERS})
 
 
 def autoencoder(file: TensorFile, prefix: str, values: Mapping[str, Any]) -> FileComponent:

@@ -11,10 +11,10 @@ from typing import Any, Final
 from ..errors import UnknownArchitecture
 from ..tensor_file import TensorFile, TensorInfo
 from ..weights.z_image import ARCHITECTURE, SIDE, ZImageConfig
-from .lone import LoneDenoiser, not_in_shapes
-from .renamed import FileComponent, Piece, count_of, shape_of, thirds
+from .heads import unknown_axes, want_head
+from .lone import LoneDenoiser
+from .renamed import DENOISER, FileComponent, Piece, count_of, prefix_with, shape_of, thirds
 
-PREFIXES: Final = ("", "model.diffusion_model.")
 MARK: Final = "layers.0.adaLN_modulation.0.weight"
 OWN_MARK: Final = "all_x_embedder.2-1.weight"  # in diffusers' layout
 AXES: Final = (32, 48, 48)  # columns of a head for each axis of the rotation, in all of Z-Image
@@ -31,7 +31,7 @@ _FUSED: Final = ".attention.qkv"
 
 def prefix_of(file: TensorFile) -> str | None:
     """Return what stands before the names of Z-Image's arrays in a file; None: the file has no such model."""
-    return next((prefix for prefix in PREFIXES if f"{prefix}{MARK}" in file.tensors), None)
+    return prefix_with(file, DENOISER, {MARK})
 
 
 def transformer(file: TensorFile, prefix: str, *, nameless: bool = True) -> FileComponent:
@@ -46,19 +46,13 @@ def transformer(file: TensorFile, prefix: str, *, nameless: bool = True) -> File
     kind, pieces = ("diffusers", ARCHITECTURE), dict(_pieces(file.tensors, prefix))
     exact, norm = _config(file, prefix, pieces)
     usual, head = {"axes_dims": list(AXES)}, exact["dim"] // exact["n_heads"]
-    found = f"heads of {head} columns"
     if f"{prefix}{OWN_MARK}" in file.tensors:
-        what = "columns of a head for each axis of the rotation (axes_dims)"
-        unknown = None if head == sum(AXES) else not_in_shapes(file, norm, what, found, "transformer")
+        unknown = unknown_axes(file, norm, head, sum(AXES), "axes_dims")
         return LoneDenoiser(
             "transformer", kind, file, prefix, exact, usual, ZImageConfig.read, unknown=unknown, nameless=nameless,
             pieces=pieces,
         )  # fmt: skip
-    if head != sum(AXES):
-        raise UnknownArchitecture(
-            "head width", path=file.path, key=norm, expected=f"{sum(AXES)}, as all of Z-Image have it", found=found,
-            remedy="use a folder in diffusers' layout, whose config.json says more",
-        )  # fmt: skip
+    want_head(file, norm, head, sum(AXES), "as all of Z-Image have it")
     return FileComponent("transformer", kind, file, pieces, {"_class_name": ARCHITECTURE, **usual, **exact})
 
 

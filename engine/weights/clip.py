@@ -83,6 +83,27 @@ class Layer:
     up: Any  # [I, D]
     down: Any  # [D, I]
 
+    @classmethod
+    def read_all(cls, reader: Reader, at: str, count: int, width: int, hidden: int) -> tuple[Layer, ...]:
+        """Take the layers of an encoder of CLIP's kind, of text or of pictures.
+
+        Args:
+            at: what stands before their numbers.
+            width, hidden: D and I.
+        """
+
+        def layer(at: str) -> Layer:
+            return cls(
+                attention_norm=reader.norm(f"{at}.layer_norm1", width),
+                qkv=reader.stack([(f"{at}.self_attn.{name}_proj", width) for name in "qkv"], width),
+                out=reader.linear(f"{at}.self_attn.out_proj", width, width),
+                feed_norm=reader.norm(f"{at}.layer_norm2", width),
+                up=reader.linear(f"{at}.mlp.fc1", hidden, width),
+                down=reader.linear(f"{at}.mlp.fc2", width, hidden),
+            )
+
+        return tuple(layer(f"{at}.{number}") for number in range(count))
+
 
 @dataclass(frozen=True, eq=False)
 class ClipWeights:
@@ -110,21 +131,11 @@ def load_clip(ops: Ops[Any, Any], component: Component) -> ClipWeights:
     names = weights.keys()
     root = "text_model." if any(name.startswith("text_model.") for name in names) else ""
 
-    def layer(at: str) -> Layer:
-        return Layer(
-            attention_norm=reader.norm(f"{at}.layer_norm1", d),
-            qkv=reader.stack([(f"{at}.self_attn.{name}_proj", d) for name in "qkv"], d),
-            out=reader.linear(f"{at}.self_attn.out_proj", d, d),
-            feed_norm=reader.norm(f"{at}.layer_norm2", d),
-            up=reader.linear(f"{at}.mlp.fc1", hidden, d),
-            down=reader.linear(f"{at}.mlp.fc2", d, hidden),
-        )
-
     result = ClipWeights(
         config=config,
         words=weights.table(f"{root}embeddings.token_embedding.weight", config.vocab_size, d),
         positions=weights.take(f"{root}embeddings.position_embedding.weight", config.max_position_embeddings, d),
-        layers=tuple(layer(f"{root}encoder.layers.{i}") for i in range(config.num_hidden_layers)),
+        layers=Layer.read_all(reader, f"{root}encoder.layers", config.num_hidden_layers, d, hidden),
         norm=reader.norm(f"{root}final_layer_norm", d),
         projection=None
         if config.projection_dim is None

@@ -114,16 +114,6 @@ def load_clip_vision(ops: Ops[Any, Any], component: Component) -> ClipVisionWeig
     reader, root = Reader(ops, weights), "vision_model."
     d, hidden, count = config.hidden_size, config.intermediate_size, config.patches**2
 
-    def layer(at: str) -> Layer:
-        return Layer(
-            attention_norm=reader.norm(f"{at}.layer_norm1", d),
-            qkv=reader.stack([(f"{at}.self_attn.{name}_proj", d) for name in "qkv"], d),
-            out=reader.linear(f"{at}.self_attn.out_proj", d, d),
-            feed_norm=reader.norm(f"{at}.layer_norm2", d),
-            up=reader.linear(f"{at}.mlp.fc1", hidden, d),
-            down=reader.linear(f"{at}.mlp.fc2", d, hidden),
-        )
-
     def floats(name: str, *shape: int) -> NDArray[np.float32]:
         key = f"{root}embeddings.{name}"
         return widen(weights.take(key, *shape), key)
@@ -136,7 +126,7 @@ def load_clip_vision(ops: Ops[Any, Any], component: Component) -> ClipVisionWeig
         first=ops.array(floats("class_embedding", d) + positions[0], "float32"),
         positions=ops.array(positions[1:], "float32"),
         before=reader.norm(f"{root}pre_layrnorm", d),  # transformers' own spelling
-        layers=tuple(layer(f"{root}encoder.layers.{i}") for i in range(config.num_hidden_layers)),
+        layers=Layer.read_all(reader, f"{root}encoder.layers", config.num_hidden_layers, d, hidden),
         after=reader.norm(f"{root}post_layernorm", d),
         projection=reader.linear("visual_projection", config.projection_dim, d, bias=False),
     )

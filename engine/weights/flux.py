@@ -11,6 +11,7 @@ from ...kernels.ops import Ops
 from ..checkpoint import Component, Weights
 from ..config import Config
 from .reader import Reader
+from .rotation import head_and_axes
 
 ARCHITECTURE: Final = "FluxTransformer2DModel"
 TIME_CHANNELS: Final = 256  # columns of the timestep sinusoid
@@ -44,10 +45,7 @@ class FluxConfig:
         mask = read - 2 * in_channels  # of FLUX.1 Fill: the pixels of a token, on 4, 8, 16, ... sides
         if in_channels != read and mask not in (4**levels for levels in range(1, 9)):
             config.only("out_channels", (read,))
-        head = config.integer("attention_head_dim", 128)
-        axes = config.integers("axes_dims_rope", (16, 56, 56))
-        if len(axes) != 3 or sum(axes) != head or any(dim % 2 for dim in axes):
-            config.refuse("axes_dims_rope", f"three even numbers that sum to attention_head_dim {head}", list(axes))
+        head, axes = head_and_axes(config, (16, 56, 56))
         result = cls(
             in_channels=in_channels,
             num_layers=config.integer("num_layers", 19, 0),

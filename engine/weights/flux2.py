@@ -10,6 +10,7 @@ from ..checkpoint import Component, Weights
 from ..config import Config
 from .flux import Embedder
 from .reader import Reader
+from .rotation import head_and_axes
 
 ARCHITECTURE: Final = "Flux2Transformer2DModel"
 
@@ -41,10 +42,7 @@ class Flux2Config:
         config.only("patch_size", (1,), 1)
         in_channels = config.integer("in_channels", 128)
         config.only("out_channels", (in_channels,), in_channels)
-        head = config.integer("attention_head_dim", 128)
-        axes = config.integers("axes_dims_rope", (32, 32, 32, 32))
-        if len(axes) != 4 or sum(axes) != head or any(dim % 2 for dim in axes):
-            config.refuse("axes_dims_rope", f"four even numbers that sum to attention_head_dim {head}", list(axes))
+        head, axes = head_and_axes(config, (32, 32, 32, 32))
         channels = config.integer("timestep_guidance_channels", 256)
         if channels % 2:
             config.refuse("timestep_guidance_channels", "an even number", channels)

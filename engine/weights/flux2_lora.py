@@ -5,7 +5,8 @@ Files name layers as diffusers does, or as the original files do.
 
 from __future__ import annotations
 
-from ..files.flux2 import DOUBLE, FUSED, SINGLE, TOP
+from ..files.blocks import FUSED
+from ..files.flux2 import DOUBLE, SINGLE, TOP
 from .flux2 import Flux2Config, modulations_of
 from .lora_map import LoraMap, LoraPlace, MapMaker
 

@@ -13,6 +13,7 @@ from ...kernels.ops import Ops
 from ..checkpoint import Component, Weights
 from ..config import Config
 from .reader import Reader
+from .rotation import head_and_axes
 
 ARCHITECTURE: Final = "Krea2Transformer2DModel"
 
@@ -46,10 +47,7 @@ class Krea2Config:
         Raise UnknownArchitecture or WrongConfig for what does not fit.
         """
         config.want_architecture([ARCHITECTURE])
-        head = config.integer("attention_head_dim", 128)
-        axes = config.integers("axes_dims_rope", (32, 48, 48))
-        if len(axes) != 3 or sum(axes) != head or any(dim % 2 for dim in axes):
-            config.refuse("axes_dims_rope", f"three even numbers that sum to attention_head_dim {head}", list(axes))
+        head, axes = head_and_axes(config, (32, 48, 48))
         steps = config.integer("timestep_embed_dim", 256, 2)
         if steps % 2:
             config.refuse("timestep_embed_dim", "an even number", steps)

@@ -9,6 +9,7 @@ from ...kernels.ops import Ops
 from ..checkpoint import Component, Weights
 from ..config import Config
 from .reader import Reader
+from .rotation import head_and_axes
 
 ARCHITECTURE: Final = "QwenImageTransformer2DModel"
 TIME_CHANNELS: Final = 256  # columns of the timestep sinusoid
@@ -42,10 +43,7 @@ class QwenImageConfig:
         config.only("out_channels", (latents,), 16)
         for key in ("guidance_embeds", "use_additional_t_cond", "use_layer3d_rope"):
             config.unset(key)
-        head = config.integer("attention_head_dim", 128)
-        axes = config.integers("axes_dims_rope", (16, 56, 56))
-        if len(axes) != 3 or sum(axes) != head or any(dim % 2 for dim in axes):
-            config.refuse("axes_dims_rope", f"three even numbers that sum to attention_head_dim {head}", list(axes))
+        head, axes = head_and_axes(config, (16, 56, 56))
         result = cls(
             in_channels=in_channels,
             num_layers=config.integer("num_layers", 60),

@@ -123,16 +123,6 @@ def load_siglip_vision(ops: Ops[Any, Any], component: Component) -> SiglipVision
 
     root = ROOT if f"{ROOT}{POOL}" in weights else ""  # which newer versions of transformers leave out
 
-    def layer(at: str) -> Layer:
-        return Layer(
-            attention_norm=reader.norm(f"{at}.layer_norm1", d),
-            qkv=reader.stack([(f"{at}.self_attn.{name}_proj", d) for name in "qkv"], d),
-            out=reader.linear(f"{at}.self_attn.out_proj", d, d),
-            feed_norm=reader.norm(f"{at}.layer_norm2", d),
-            up=reader.linear(f"{at}.mlp.fc1", hidden, d),
-            down=reader.linear(f"{at}.mlp.fc2", d, hidden),
-        )
-
     def floats(name: str, *shape: int) -> NDArray[np.float32]:
         return widen(weights.take(f"{root}{name}", *shape), name)
 
@@ -151,7 +141,7 @@ def load_siglip_vision(ops: Ops[Any, Any], component: Component) -> SiglipVision
         config=config,
         patch=ops.pack_linear([patch.reshape(d, -1)], [bias], exact=True),
         positions=ops.array(floats("embeddings.position_embedding.weight", config.patches**2, d), "float32"),
-        layers=tuple(layer(f"{root}encoder.layers.{i}") for i in range(config.num_hidden_layers)),
+        layers=Layer.read_all(reader, f"{root}encoder.layers", config.num_hidden_layers, d, hidden),
         after=reader.norm(f"{root}post_layernorm", d),
         probe=ops.array(floats(POOL, 1, 1, d).reshape(1, d)),
         pool_kv=ops.pack_linear([into[d:]], [into_bias[d:]], exact=True),
