@@ -7,6 +7,7 @@ import itertools
 import random
 import re
 import sys
+import time
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Any, Final
 
@@ -17,11 +18,13 @@ from . import exits, words
 from .choosing import Shown, choose_among, want_terminal
 from .connection import connected
 from .parsing import UsageError
+from .patience import AGAIN_S, patiently
 from .remote import say
 from .tables import print_json
 
 if TYPE_CHECKING:
     from ..client.client import Client, RemoteJob
+    from ..wire.messages import TasteProfile
 
 REMEDY: Final = "run it in a terminal; a program draws with style_references and calls client.taste.new()"
 AHEAD: Final = 3  # pairs whose jobs are there before they are shown: a plan may allow no more at a time
@@ -41,7 +44,7 @@ def tune(options: argparse.Namespace) -> int:
             pairs.cancel()
         if not pairs.chosen:
             raise UsageError(complaint("tune", "no choice", "one at least", "choose by 1 and 2"))
-        made = client.taste.new(name, "tuner", styles=pairs.chosen)
+        made = _profile_of(client, name, pairs.chosen, options.timeout)
         code = client.taste.codes(made.profile)[0].code
         jobs = [job.id for job in pairs.jobs]
     if options.json:
@@ -51,6 +54,38 @@ def tune(options: argparse.Namespace) -> int:
         print(f"profile {made.profile} of {words.plural(len(pairs.chosen), 'style')}: {styles}")
         print(f"code {code}: --sref {code}, or --p {code}")
     return exits.DONE
+
+
+def _profile_of(client: Client, name: str, styles: list[int], timeout_s: float) -> TasteProfile:
+    """Make a profile of the chosen styles, however often connections break meanwhile: else the choices would be lost.
+
+    The request is sent once for each connection, and after one that broke with it the profile may be there. No two
+    have one name, so what has this one and these styles is it.
+    """
+    from ..client.errors import Disconnected, Draining, RequestFailed
+
+    until, doubtful = time.monotonic() + timeout_s, False
+    while True:
+        try:
+            return client.taste.new(name, "tuner", styles=styles)
+        except (Disconnected, Draining):
+            if time.monotonic() >= until:
+                raise
+            doubtful = True
+        except RequestFailed:  # perhaps since the first request, still under way when one looked, has made it
+            if not doubtful or (made := _found(client, name, styles, timeout_s)) is None:
+                raise
+            return made
+        if (made := _found(client, name, styles, timeout_s)) is not None:
+            return made
+        time.sleep(AGAIN_S)
+
+
+def _found(client: Client, name: str, styles: list[int], timeout_s: float) -> TasteProfile | None:
+    """Return the tuner of this name and these styles; None: there is none."""
+    wanted = ("tuner", name, set(styles))
+    profiles = patiently(client.taste.profiles, timeout_s)
+    return next((one for one in profiles if (one.kind, one.name, {each.number for each in one.styles}) == wanted), None)
 
 
 def _free_name(prompt: str, taken: Collection[str]) -> str:
@@ -74,7 +109,7 @@ class _StylePairs:
         seed = random_seed() if options.seed is None else options.seed
         numbers = random.Random(seed).sample(range(MAX_STYLE_NUMBER + 1), 2 * options.pairs)
         self._pairs = list(zip(numbers[::2], numbers[1::2], strict=True))
-        self._client, self._prompt = client, prompt
+        self._client, self._prompt, self._timeout_s = client, prompt, options.timeout
         self._beside: dict[str, Any] = {"lane": options.lane, "images": 1, "seed": seed}
         self._log: list[tuple[int, int | None]] = []  # answers, to be undone: of which pair, the chosen style or none
         self._shown = 0
@@ -95,7 +130,8 @@ class _StylePairs:
 
     def _pair(self, number: int) -> Shown:
         (left, right), styles = self._begun[number], self._pairs[number]
-        return Shown(str(number), (left.picture(), right.picture()), (f"--sref {styles[0]}", f"--sref {styles[1]}"))
+        files = (patiently(left.picture, self._timeout_s), patiently(right.picture, self._timeout_s))
+        return Shown(str(number), files, (f"--sref {styles[0]}", f"--sref {styles[1]}"))
 
     def choose(self, name: str, choice: str) -> str:
         styles = self._pairs[int(name)]
