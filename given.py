@@ -11,7 +11,7 @@ import functools
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from types import FunctionType
-from typing import Any, Final, TypeAlias, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar, cast
 
 from .errors import SalonError, complaint, is_text
 from .values import flag_of, path_of, shown, text_of, whole_of
@@ -75,6 +75,39 @@ def name_of_file(value: Any) -> Any:
 def one_of_class(kind: type[Any]) -> Read:
     """Return what reads objects of a class."""
     return lambda value: value if isinstance(value, kind) else None
+
+
+def with_members(*names: str) -> Read:
+    """Return what reads objects that have these members, as a protocol says."""
+    return lambda value: value if not isinstance(value, type) and all(hasattr(value, name) for name in names) else None
+
+
+def called_with(*arguments: str) -> Kind:
+    """Return the kind of a callable that is called with such arguments.
+
+    A coroutine function is none, since its call would do nothing.
+    """
+
+    def read(value: Any) -> Any:
+        if not callable(value) or _is_coroutine_function(value):
+            return None
+        try:
+            signature = inspect.signature(value)
+        except (TypeError, ValueError):
+            return value  # written in C, and does not say
+        try:
+            signature.bind(*arguments)
+        except TypeError:
+            return None
+        return value
+
+    return f"a plain function (not async) of {len(arguments)}: {', '.join(arguments)}", read
+
+
+def _is_coroutine_function(value: Any) -> bool:
+    while isinstance(value, functools.partial):
+        value = value.func
+    return inspect.iscoroutinefunction(value) or inspect.iscoroutinefunction(type(value).__call__)
 
 
 _TEXTS: Final[Kind] = ("a list of text", each_of(plain_text))
@@ -165,8 +198,12 @@ class Arguments:
 
         def decorate(kind: type[T]) -> type[T]:
             for name, function in list(vars(kind).items()):
-                if isinstance(function, FunctionType) and (name == "__init__" or not name.startswith("_")):
+                if name.startswith("_") and name != "__init__":
+                    continue
+                if isinstance(function, FunctionType):
                     setattr(kind, name, self._checking(function, besides))
+                elif isinstance(function, classmethod):
+                    setattr(kind, name, classmethod(self._checking(cast(FunctionType, function.__func__), besides)))
             return kind
 
         return decorate

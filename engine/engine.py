@@ -41,7 +41,7 @@ from .info import BackendInfo, ModelInfo
 from .inquiries import Question, course_of, probes_of
 from .kept_references import ReferenceKeys
 from .kept_texts import TextKeys
-from .limits import Limits
+from .limits import Limits, want_limits
 from .loading import Model, load_model
 from .loras import Loras
 from .memory import free_memory, weight_bytes
@@ -161,10 +161,12 @@ class Engine:
 
         Raises:
             CheckpointError: the model cannot be loaded, or this machine has too little memory for it.
-            UnknownBackend: this machine lacks the backend, device, instruction set or dtype.
+            UnknownBackend: this machine lacks the backend, device, instruction set or dtype, or `providers` are none.
+            SpecError: `limits` are none.
             LimitError: the model does not fit into the device's memory.
             DeviceLost: the device stopped working meanwhile.
         """
+        want_limits(limits)
         try:
             ops = backends.create(backend, isa=isa, dtype=dtype, threads=threads, device=device, providers=providers)
         except ValueError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from typing import Any
 
 from ..bounds import MAX_PROMPT, MAX_SIDE, MAX_STEPS, MAX_TERMS
 from ..errors import complaint
@@ -58,3 +59,9 @@ class Limits:
             if value is None or value < 0:
                 raise SpecError(complaint(f"Limits.{field.name}", shown(given), "a whole number from 0", "change it"))
             object.__setattr__(self, field.name, value)
+
+
+def want_limits(given: Any) -> None:
+    """Raise SpecError unless this is `Limits`, or None for the defaults."""
+    if given is not None and not isinstance(given, Limits):
+        raise SpecError(complaint("limits", shown(given), "Limits", "make them of `engine.limits.Limits`"))

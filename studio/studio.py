@@ -147,7 +147,6 @@ class Studio:
             vocabulary: knows the words of their model.
             loras: what LoRAs of their model have to fit; None: it takes none.
         """
-        clients = ARGUMENTS.read("Sequence[WorkerClient]", "clients", clients)
         studio = object.__new__(cls)
         studio.references = References()
         studio.reader, studio.vocabulary = reader, vocabulary

@@ -24,6 +24,7 @@ from .core import Core
 from .entering import EntryCommands
 from .errors import ClientClosed, fresh
 from .flavours import Awaiting
+from .given import ARGUMENTS
 from .jobs import JobCommands
 from .link import Link, closed, find_address, find_pair, shut, threadless, unforeseen
 from .lookout import Lookout, OnContact
@@ -316,6 +317,7 @@ class AsyncClient(Commands[AsyncRemoteJob, AsyncRemotePicture, AsyncRemotePair],
         on_contact: OnContact | None = None,
     ) -> None:
         timeout_s, place = seconds_of(timeout_s), find_address(address)
+        on_contact = ARGUMENTS.read("OnContact | None", "on_contact", on_contact)
         pair = find_pair(key, place)
         core = Core(str(place), patience_s=timeout_s, clock=time.monotonic, client=NAME)
         super().__init__(core, Looped(core, Link(core, place, pair), on_contact), timeout_s)

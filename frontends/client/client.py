@@ -20,6 +20,7 @@ from .commands import Commands, OpsCommands
 from .core import Core
 from .entering import EntryCommands
 from .flavours import Blocking
+from .given import ARGUMENTS
 from .jobs import JobCommands
 from .link import Link, find_address, find_pair
 from .lookout import OnContact
@@ -150,7 +151,7 @@ class Client(Commands[RemoteJob, RemotePicture, RemotePair], _Part):
 
     Raises:
         AddressError, KeyFileError: see `wire/errors.py`.
-        Invalid: `timeout_s` is no number from 0.
+        Invalid: `timeout_s` is no number from 0, or `on_contact` no plain function of one argument.
         TooFewDescriptors, NoHome: see `system.py`.
     """
 
@@ -163,6 +164,7 @@ class Client(Commands[RemoteJob, RemotePicture, RemotePair], _Part):
         on_contact: OnContact | None = None,
     ) -> None:
         timeout_s, place = seconds_of(timeout_s), find_address(address)
+        on_contact = ARGUMENTS.read("OnContact | None", "on_contact", on_contact)
         pair = find_pair(key, place)
         core = Core(str(place), patience_s=timeout_s, clock=time.monotonic, client=NAME)
         super().__init__(core, Threaded(core, Link(core, place, pair), on_contact), timeout_s)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from ...given import Arguments, each_of, name_of_file
+from ...given import Arguments, called_with, each_of, name_of_file
 from ...values import number_of, text_of, whole_of
 from ..wire.plain import LEAST, MOST
 from .errors import invalid
@@ -40,6 +40,7 @@ ARGUMENTS: Final = Arguments(
         "int": ("a whole number of up to 64 bits", wire_number),
         "prompt: str": ("text", text_of),  # the prompt language says where in it half of a surrogate pair is
         "float": ("a number", number_of),
+        "OnContact": called_with("seconds"),
         "Iterable[int] | Mapping[int, float]": ("a list of numbers, or numbers with weights", style_weights),
         "str | os.PathLike[str]": ("the name of a file", name_of_file),
     },

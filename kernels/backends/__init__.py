@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ...plugins import Plugins
+from ...values import shown
 
 if TYPE_CHECKING:
     from ..ops import Dtype, Ops
@@ -78,8 +79,10 @@ def create(
     Raises:
         ValueError: the name is unknown, or the backend does not have an option.
     """
+    if providers is not None and (isinstance(providers, str | bytes) or not isinstance(providers, Sequence)):
+        raise ValueError(f"providers: got {shown(providers)}, allowed a list of names, or of (name, options)")
     if providers is not None and not getattr(backend(name), "PROVIDERS", False):
-        raise ValueError(f"providers: got {list(providers)}, want none for the {name} backend, which has no providers")
+        raise ValueError(f"providers: got {shown(providers)}, want none for the {name} backend, which has no providers")
     return backend(name).create(Options(isa, dtype, threads, device, None if providers is None else tuple(providers)))
 
 

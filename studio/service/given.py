@@ -8,14 +8,19 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
-from ...given import Arguments, items_of, name_of_file
+from ...given import Arguments, called_with, items_of, name_of_file
 from ...values import number_of
 from .errors import WrongValue
 from .options import ServiceOptions
 
 S = TypeVar("S", bound=msgspec.Struct)
 ARGUMENTS: Final = Arguments(
-    WrongValue, {"Iterable[Picture]": ("a list", items_of), "str | Path": ("the path of a folder", name_of_file)}
+    WrongValue,
+    {
+        "Iterable[Picture]": ("a list", items_of),
+        "str | Path": ("the path of a folder", name_of_file),
+        "OpenStudio": called_with("options", "accounts"),
+    },
 )
 checks_arguments = ARGUMENTS.checks
 _OPTIONS: Final = Arguments(WrongValue, {"float": ("a number", number_of), "Path": ("a path", name_of_file)})

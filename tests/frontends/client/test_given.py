@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image
 
+from salon.frontends.client.aio import AsyncClient
 from salon.frontends.client.client import Client
 from salon.frontends.client.errors import Invalid
 from salon.frontends.client.fake import FakeServer
@@ -127,6 +129,30 @@ def test_every_argument_of_every_method(connect: Connect, part: str, tmp_path: P
                         wrong.append(f"{name}({key}={odd!r}): {error!r}")
     assert not wrong, "\n".join(wrong)
     assert asked > {"settings": 2, "pair": 2}.get(part, 4)
+
+
+async def later(seconds: float | None) -> None:
+    raise AssertionError("never")
+
+
+class Later:
+    async def __call__(self, seconds: float | None) -> None:
+        raise AssertionError("never")
+
+
+@pytest.mark.parametrize("kind", [Client, AsyncClient])
+@pytest.mark.parametrize(
+    "odd", [5, "print", True, [print], object(), lambda: None, lambda a, b: None, later, Later(), partial(later)]
+)
+def test_who_is_told_of_silence(kind: Callable[..., Any], odd: Any) -> None:
+    """A coroutine function would never be awaited, and one of two arguments end the client once the server is away."""
+    with pytest.raises(Invalid, match=r"^on_contact: got .*, allowed a plain function \(not async\) of 1: seconds; "):
+        kind(NOWHERE, on_contact=odd)
+
+
+@pytest.mark.parametrize("told", [None, print, [].append, lambda seconds: None, lambda *all: None, partial(print, 1)])
+def test_whoever_can_be_told_of_silence(told: Any) -> None:
+    Client(NOWHERE, on_contact=told).close()
 
 
 def test_what_is_within_what_is_handed_in(connect: Connect) -> None:

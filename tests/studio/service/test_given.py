@@ -6,7 +6,9 @@ from __future__ import annotations
 import inspect
 import os
 import re
+import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,8 @@ import pytest
 from PIL import Image
 
 from salon.bounds import MAX_LORA_BYTES, MAX_REFERENCE_BYTES
-from salon.engine.errors import CheckpointError, SpecError
+from salon.engine.engine import Engine
+from salon.engine.errors import CheckpointError, SpecError, UnknownBackend
 from salon.engine.spec import GenerationSpec
 from salon.errors import OutputError, SalonError
 from salon.frontends.client.errors import Invalid
@@ -195,10 +198,60 @@ def test_what_a_durable_studio_is_opened_with(name: str, tmp_path: Path) -> None
             DurableStudio(**options)
 
 
-@pytest.mark.parametrize("clients", [5, [5], "ab", Broken()])
+@pytest.mark.parametrize("clients", [5, [5], "ab", Broken(), [threading.Thread()], [FakeWorker]])
 def test_workers_that_are_none(clients: Any) -> None:
-    with pytest.raises(SpecError, match="^clients: got "):
+    with pytest.raises(SpecError, match="^clients: got .*, allowed a list of workers, each with `name`, `start`, "):
         Studio.over(clients)
+
+
+@pytest.mark.parametrize("name", ["policy", "accounts", "reader", "vocabulary", "loras"])
+def test_what_a_studio_over_workers_is_opened_with(name: str) -> None:
+    for odd in (5, "fast", object(), lambda: None, Broken()):
+        given: dict[str, Any] = {name: odd}
+        with pytest.raises(SpecError, match=f"^{name}: got .*, allowed "):
+            Studio.over([FakeWorker(Behaviour())], **given)
+
+
+async def later(*_: Any) -> None:
+    raise AssertionError("never")
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [("on_progress", "3: job, step, steps"), ("on_preview", "3: job, step, pictures"), ("on_end", "1: job")],
+)
+def test_who_is_told_of_a_job(name: str, arguments: str) -> None:
+    """Else the job would be made, and what is wrong would stand in the log alone."""
+    with Studio.over([FakeWorker(Behaviour())]) as studio:
+        for odd in (5, "print", [print], object(), lambda: None, later, partial(later)):
+            given: dict[str, Any] = {name: odd}
+            allowed = rf"^{name}: got .*, allowed a plain function \(not async\) of {arguments}; correct it$"
+            with pytest.raises(SpecError, match=allowed):
+                studio.imagine("a cat", **given)
+        for odd in (5, "work", object()):
+            with pytest.raises(SpecError, match="^work: got .*, allowed a Work of the price list"):
+                studio.imagine("a cat", work=odd)  # type: ignore[arg-type]
+        assert not any(studio.loop.snapshot().queued.values())
+        told = threading.Event()
+        given = {name: lambda *_: told.set(), "preview_every": 1}
+        studio.imagine("a cat", **given).result(20)
+        assert told.wait(20)
+
+
+@pytest.mark.parametrize("odd", [5, None, "open", object(), lambda: None, later])
+def test_who_opens_a_durable_studio(odd: Any, tmp_path: Path) -> None:
+    with pytest.raises(WrongValue, match="^studio: got .*, allowed a plain function .* of 2: options, accounts; "):
+        DurableStudio(tmp_path / "data", studio=odd)
+    assert not (tmp_path / "data").exists()
+
+
+def test_what_an_engine_is_loaded_with() -> None:
+    for odd in (5, "many", object(), {}):
+        with pytest.raises(SpecError, match="^limits: got .*, allowed Limits; make them of "):
+            Engine.load(limits=odd)  # type: ignore[arg-type]
+    for odd in (5, "CPUExecutionProvider", object()):
+        with pytest.raises(UnknownBackend, match="^providers: got .*, allowed a list of names, or "):
+            Engine.load(backend="onnx", providers=odd)  # type: ignore[arg-type]
 
 
 def test_what_is_larger_than_may_be_brought(studio: DurableStudio, tmp_path: Path) -> None:
