@@ -28,7 +28,7 @@ class ServerFailed(Exception):
 
 
 class HeldPort:
-    """A free TCP port of this machine that the system gives nobody else meanwhile, also while nobody listens there.
+    """A free TCP port of this machine: the system gives it to no other process, also while no server listens there.
 
     A server is started again on its port; in between, any program that asks for a free one could have got it.
     """

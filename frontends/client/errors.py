@@ -185,7 +185,10 @@ TooLarge = LimitError  # the former name
 
 
 class Busy(RequestFailed):
-    """The server had too much to do, until the deadline."""
+    """The server had too much to do, until the deadline.
+
+    Where `kind` is TimeoutError or TooSlow, it stopped waiting for what it had begun, which may still be carried out.
+    """
 
 
 class Draining(RequestFailed):

@@ -21,6 +21,7 @@ from .exchanges import Exchange, Fetching, Watching
 
 RETRY_S: Final = 0.25  # pause after a refusal that does not say when to ask again
 _AGAIN: Final = ("too_fast", "busy")  # codes after which the same request may work soon
+_UNDER_WAY: Final = ("TimeoutError", "TooSlow")  # kinds of failures after which the server may still be at it
 _AGAIN_IF_TOLD: Final = ("unavailable",)  # codes after which it may work if the server says when
 
 
@@ -137,10 +138,11 @@ class Pending:
     def turned_away(self, exchange: Exchange, failure: Failure, now: float) -> None:
         """Take note that the server refused an exchange.
 
-        Send it again later if that may help and there is time, else end it.
+        Send it again later if that may help, does no harm, and there is time, else end it.
         """
         pause = pause_of(failure)
-        if pause is not None and not exchange.orphan:
+        harmless = exchange.repeatable or failure.kind not in _UNDER_WAY
+        if pause is not None and harmless and not exchange.orphan:
             exchange.refused_since = now if exchange.refused_since is None else exchange.refused_since
             exchange.refusal = failed(failure)
             at = now + pause * (1 + self._chance() / 4)

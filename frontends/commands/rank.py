@@ -106,7 +106,7 @@ class _ServerPairs:
 
         A connection that breaks meanwhile ends that no sooner than it would end an answer, which is sent again.
         """
-        from ..client.errors import Disconnected, Draining
+        from ..client.errors import Busy, Disconnected, Draining
 
         taste, until, doubtful = self._client.taste, time.monotonic() + self._timeout_s, False
         while True:
@@ -122,7 +122,7 @@ class _ServerPairs:
                 if doubtful:  # the first may be under way still: then this waits for it, and a second takes no other
                     self._patiently(partial(taste.switch, given.event, True))
                 event = taste.undo(given.profile)
-            except (Disconnected, Draining):  # the undo was sent: it was carried out, or not, or is just now
+            except (Busy, Disconnected, Draining):  # the undo was sent: it was carried out, or not, or is just now
                 if time.monotonic() >= until:
                     raise
                 doubtful = True

@@ -62,13 +62,13 @@ def _profile_of(client: Client, name: str, styles: list[int], timeout_s: float) 
     The request is sent once for each connection, and after one that broke with it the profile may be there. No two
     have one name, so what has this one and these styles is it.
     """
-    from ..client.errors import Disconnected, Draining, RequestFailed
+    from ..client.errors import Busy, Disconnected, Draining, RequestFailed
 
     until, doubtful = time.monotonic() + timeout_s, False
     while True:
         try:
             return client.taste.new(name, "tuner", styles=styles)
-        except (Disconnected, Draining):
+        except (Busy, Disconnected, Draining):
             if time.monotonic() >= until:
                 raise
             doubtful = True

@@ -14,6 +14,7 @@ from salon.engine import errors as engine_errors
 from salon.frontends.client import errors
 from salon.frontends.client.errors import (
     BY_CODE,
+    Busy,
     Draining,
     Forbidden,
     Invalid,
@@ -280,6 +281,22 @@ def test_it_comes_again_when_told_to(server: FakeServer, connect: Connect, code:
     server.refuse(code, times=3, kind="info", retry_after_ms=20)
     assert client.info().account == "local"
     assert sum(isinstance(request, m.Info) for request in server.requests) == 4
+
+
+@pytest.mark.parametrize("kind", ["TimeoutError", "TooSlow"])
+def test_what_may_be_under_way_still_is_not_sent_twice(server: FakeServer, connect: Connect, kind: str) -> None:
+    """Two undos would take two answers back. The caller hears of it, and looks."""
+    client = connect(server.address)
+    server.answer("taste.undo", m.Failure(code="busy", kind=kind, text="it takes too long", retry_after_ms=20))
+    with pytest.raises(Busy) as failed:
+        client.taste.undo()
+    assert failed.value.kind == kind
+    assert sum(isinstance(request, m.TasteUndo) for request in server.requests) == 1
+    server.answer("taste.undo", None)
+    server.refuse("busy", times=2, kind="taste.undo", retry_after_ms=20)  # it was not begun
+    with pytest.raises(RequestFailed, match="got none of your own"):
+        client.taste.undo()
+    assert sum(isinstance(request, m.TasteUndo) for request in server.requests) == 4
 
 
 def test_unavailable_without_a_time_is_final(server: FakeServer, connect: Connect) -> None:
