@@ -161,8 +161,8 @@ class Engine:
 
         Raises:
             CheckpointError: the model cannot be loaded, or this machine has too little memory for it.
-            UnknownBackend: this machine lacks the backend, device, instruction set or dtype, or `providers` are none.
-            SpecError: `limits` are none.
+            UnknownBackend: this machine lacks the backend, device, instruction set or dtype, or `providers` is no list.
+            SpecError: `limits` is not of `Limits`.
             LimitError: the model does not fit into the device's memory.
             DeviceLost: the device stopped working meanwhile.
         """

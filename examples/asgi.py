@@ -210,7 +210,7 @@ class Imagine:
 
     def _forget(self) -> int:
         """Drop the oldest of the ended jobs, beyond `KEEP`; how many are open."""
-        # By the jobs themselves: the studio's hook may come after somebody has seen one end.
+        # The jobs say it, and not the studio's hook: that may come after a client has seen its job end.
         ended = [name for name, watched in self._jobs.items() if watched.job is not None and watched.job.state.final]
         for name in ended[: max(0, len(ended) - KEEP)]:
             del self._jobs[name]

@@ -20,7 +20,7 @@ from ...frontends.wire.keys import KeyPair, secure_client
 from .messages import Maker
 
 WAIT_MS: Final = 60_000
-BEAT_MS: Final = 4_000  # who waits says something that often, or the server forgets the connection
+BEAT_MS: Final = 4_000  # a waiting peer pings that often, or the server forgets its connection
 MANY: Final = 200  # whole messages that may be unanswered
 
 

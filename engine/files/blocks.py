@@ -45,8 +45,10 @@ class Layout:
     cut: Mapping[str, Callable[[int], Iterable[tuple[str, Ranges]]]]
 
     def pieces(self, tensors: Mapping[str, TensorInfo], prefix: str) -> Iterator[tuple[str, Piece]]:
-        """Yield diffusers' name and place of every array behind the prefix. An unknown one keeps its name, and so is
-        told as a weight that the architecture does not have."""
+        """Yield diffusers' name and place of every array behind the prefix.
+
+        An unknown array keeps its name: so the loader names it as a weight that the architecture does not have.
+        """
         for key, info in tensors.items():
             if prefix and not key.startswith(prefix):
                 continue

@@ -185,8 +185,8 @@ def prefix_with(
     """Return the first prefix behind which a file has what tells a component; None: there is none.
 
     Args:
-        marks: names of arrays, in groups: all of a group are there.
-        without: names of which none is there, since others that have the marks have them.
+        marks: groups of names of arrays. The file has all names of one group.
+        without: names that the file does not have: files of other components have these besides the marks.
     """
 
     def has(prefix: str, names: Collection[str]) -> list[bool]:

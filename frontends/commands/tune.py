@@ -59,8 +59,8 @@ def tune(options: argparse.Namespace) -> int:
 def _profile_of(client: Client, name: str, styles: list[int], timeout_s: float) -> TasteProfile:
     """Make a profile of the chosen styles, however often connections break meanwhile: else the choices would be lost.
 
-    The request is sent once for each connection, and after one that broke with it the profile may be there. No two
-    have one name, so what has this one and these styles is it.
+    Where the server was too slow, or the connection broke with the request, the profile may be there. No two profiles
+    have one name, so the one of this name and these styles is it; without it the request is sent again.
     """
     from ..client.errors import Busy, Disconnected, Draining, RequestFailed
 

@@ -1,4 +1,8 @@
-"""Carry out users' requests about their jobs: submit, show, list, cancel, delete. Used on the event loop's thread."""
+"""Carry out users' requests about their jobs: submit, show, list, cancel, delete. Used on the event loop's thread.
+
+Long because it is one role: the entrance of every request about jobs, each method one of them. What a request means,
+and how it is stored and packed, stands in modules of their own.
+"""
 
 from __future__ import annotations
 

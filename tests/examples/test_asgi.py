@@ -278,8 +278,8 @@ def test_a_model_that_is_not_there_ends_the_start(tmp_path: Path) -> None:
     assert site.exit_code
 
 
-def test_a_job_that_has_ended_is_not_open_whoever_hears_of_it_late(site: Site) -> None:
-    """Who had seen it cancelled was told that too many were open: the studio's hook came later."""
+def test_a_job_that_has_ended_is_not_open_before_the_hook_has_run(site: Site) -> None:
+    """A client that had seen its job cancelled got "too many are open": the studio's hook ran later."""
 
     async def open_ones() -> int:
         app, watched = site.module.Imagine(), site.module.Watched()

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -119,8 +120,10 @@ def check_identity(loop: Loop, solo: Solo, number: int, seed: int, disturb: Call
 
 
 def amid(loop: Loop, request: GenerationSpec, step: int = 20, **options: Any) -> Job:
-    """A job with a worker amid what follows `step`. Until the loop is released nothing more is begun, however late the
-    test goes on: the job does not end meanwhile."""
+    """Return a job with a worker amid what follows `step`.
+
+    The loop begins nothing more until it is released, however late the test goes on: the job does not end meanwhile.
+    """
     core, reached = loop._core, threading.Event()
     dispatch = core.pool.dispatch
 
@@ -130,10 +133,9 @@ def amid(loop: Loop, request: GenerationSpec, step: int = 20, **options: Any) ->
             core.held = True
             reached.set()
 
-    core.pool.dispatch = begin  # type: ignore[method-assign]
-    job = loop.submit(request, **options)
-    assert reached.wait(TIMEOUT)
-    core.pool.dispatch = dispatch  # type: ignore[method-assign]
+    with patch.object(core.pool, "dispatch", begin):
+        job = loop.submit(request, **options)
+        assert reached.wait(TIMEOUT)
     return job
 
 

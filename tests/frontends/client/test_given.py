@@ -151,7 +151,7 @@ def test_who_is_told_of_silence(kind: Callable[..., Any], odd: Any) -> None:
 
 
 @pytest.mark.parametrize("told", [None, print, [].append, lambda seconds: None, lambda *all: None, partial(print, 1)])
-def test_whoever_can_be_told_of_silence(told: Any) -> None:
+def test_callables_that_can_be_told_of_silence(told: Any) -> None:
     Client(NOWHERE, on_contact=told).close()
 
 

@@ -1,4 +1,7 @@
-"""Who is let in where accounts have keys, and that nobody sees what is another's: tried at every route."""
+"""Who is let in where accounts have keys, and that nobody sees what is another's: tried at every route.
+
+Long because it is one subject: every test asks one server with keys, which the makers at the top start.
+"""
 
 from __future__ import annotations
 

@@ -150,3 +150,17 @@ class Screen:
             self._heard += data
             if self._heard.endswith(b"\x1b[c") and self._attributes:
                 os.write(self.there, self._attributes)
+
+
+def given_back(screen: Screen, times: int = 1) -> None:
+    """The terminal has its settings, its screen and its cursor again."""
+    assert screen.settings() == screen.before
+    assert screen.text.count(ENTER) == screen.text.count(LEAVE) == times
+    assert screen.text.rindex("\x1b[?25h") > screen.text.rindex("\x1b[?25l")
+
+
+def pairs_seen(screen: Screen) -> list[str]:
+    """The pairs that were drawn, by their pixels, in order; one that was drawn again over itself counts once."""
+    frames = (re.findall("^.*▀.*$", frame, re.MULTILINE) for frame in screen.text.split("\x1b[2J"))
+    seen = ["\n".join(lines) for lines in frames if lines]
+    return [one for number, one in enumerate(seen) if number == 0 or one != seen[number - 1]]

@@ -15,7 +15,7 @@ import msgpack  # type: ignore[import-untyped]
 import zmq
 
 Record = dict[str, Any]
-BEAT_S = 4.0  # who waits says something that often, or the server forgets the connection
+BEAT_S = 4.0  # a waiting client pings that often, or the server forgets its connection
 
 
 class Refused(Exception):

@@ -16,6 +16,7 @@ from salon.bench.faulty.disk import Disk, small_disk
 from salon.bench.faulty.process import ServerFailed, ServerProcess
 
 from ...wire.plain_client import PlainClient, Refused, Silent
+from ..conftest import until
 from .conftest import Processes, Reach
 
 SPEC: dict[str, Any] = {"width": 64, "height": 64, "steps": 2, "images": 3}
@@ -66,10 +67,8 @@ def accepted(client: PlainClient, request: bytes) -> list[str]:
 
 
 def wait_until_logged(server: ServerProcess, words: str) -> None:
-    end = time.monotonic() + PATIENCE_S
-    while words not in server.log.read_text():
-        assert time.monotonic() < end, server.log.read_text()[-2000:]
-        time.sleep(0.02)
+    """Check that the server says something in its log."""
+    assert until(lambda: words in server.log.read_text(), PATIENCE_S), server.log.read_text()[-2000:]
 
 
 def test_a_full_disk(process: Processes, reach: Reach, solo: Solo, disk: Disk) -> None:
@@ -99,10 +98,7 @@ def test_a_full_disk(process: Processes, reach: Reach, solo: Solo, disk: Disk) -
         jobs += mine
         assert all(done(client, job) for job in mine)
     jobs += [job for request in more for job in accepted(client, request)]
-    end = time.monotonic() + PATIENCE_S
-    while refused(client, "after") is not None:
-        assert time.monotonic() < end
-        time.sleep(0.1)
+    assert until(lambda: refused(client, "after") is None, PATIENCE_S)
     jobs.append(client.submit("after", "cat", **SPEC)["job"])  # which it was: the same key is the same job
     assert all(done(client, job) for job in jobs)  # or the end of the server would leave some for its next start
     assert server.stop() == 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -19,6 +19,7 @@ from salon.bench.measure import quantile
 from salon.frontends.wire import messages as m
 from salon.frontends.wire.codec import encode
 
+from ..conftest import until
 from .conftest import Processes, Reach
 
 MIB = 1 << 20
@@ -47,13 +48,6 @@ def check_served(good: GoodClient) -> None:
     assert good.failed == []
     assert len(good.waits_ms) >= 3
     assert max(good.waits_ms) < WAIT_MS
-
-
-def until(true: Callable[[], bool]) -> None:
-    end = time.monotonic() + PATIENCE_S
-    while not true():
-        assert time.monotonic() < end
-        time.sleep(0.02)
 
 
 @contextmanager
@@ -123,7 +117,7 @@ def test_a_flood(process: Processes, what: str) -> None:
     before = server.rss()
     with many(flood, 2), GoodClient(server.address, jobs[0]) as good:
         time.sleep(1.5)
-        until(lambda: min(sent) > 20 and len(good.waits_ms) >= 3)
+        assert until(lambda: min(sent) > 20 and len(good.waits_ms) >= 3, PATIENCE_S)
     check_served(good)
     assert server.rss() < before + 200 * MIB
     with Peer(server.address) as peer:

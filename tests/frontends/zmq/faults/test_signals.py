@@ -13,6 +13,7 @@ from salon.bench.faulty.audit import Solo, audit
 from salon.bench.faulty.process import ServerProcess
 
 from ...wire.plain_client import PlainClient
+from ..conftest import until
 from .conftest import Processes, Reach
 
 LONG: dict[str, Any] = {"width": 64, "height": 64, "steps": 60, "images": 1, "solver": "heun"}
@@ -97,8 +98,7 @@ def test_a_second_signal_does_not_wait(process: Processes, reach: Reach, second:
     job = endless(client)
     begun(client, [job])
     server.signal(signal.SIGTERM)
-    while client.ask("ops.status")["state"] != "draining":
-        time.sleep(0.01)
+    assert until(lambda: bool(client.ask("ops.status")["state"] == "draining"))
     assert server.running
     server.signal(second)
     left_open(server)
